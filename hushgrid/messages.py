@@ -1,0 +1,386 @@
+"""The data plane's bytes (docs/protocol.md, section Bytes). Every frame begins with version and kind.
+
+    Envelope          meter or concentrator -> PPN   1 to N individually sealed shares of one round
+    Receipt           PPN -> sender                  which of an envelope's shares are on disk, which are not counted
+    Closing           PPN -> sender                  a round takes no more shares: whatever is left is not counted
+    AggregateFrame    PPN -> consumer                one sealed aggregate share of a (rule, window)
+    AggregateReceipt  consumer -> PPN                it is on disk
+
+What is sealed inside, `ShareText` and `AggregateText`, has one length per plan whatever it says. All integers are big
+endian. Reading bytes never raises anything but MessageError.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hushgrid.bitmap import Bitmap
+from hushgrid.errors import MessageError, RejectReason
+from hushgrid.field import Field
+from hushgrid.sealing import SIGNATURE_BYTES, TAG_BYTES, Identity, Kind, verify
+
+VERSION = 1
+SHARING_ID_BYTES = 8
+DIGEST_BYTES = 32
+MAX_ENVELOPE = 4096
+MAX_SLOTS = 64
+
+
+class FrameKind(enum.IntEnum):
+    """Second byte of every data-plane message."""
+
+    ENVELOPE = 1
+    RECEIPT = 2
+    CLOSING = 3
+    AGGREGATE = 4
+    AGGREGATE_RECEIPT = 5
+
+
+def frame_kind(wire: bytes) -> FrameKind:
+    """Which frame this is; MessageError for another version or kind."""
+    if len(wire) < 2:
+        raise MessageError(RejectReason.MALFORMED, "too short")
+    if wire[0] != VERSION:
+        raise MessageError(RejectReason.WRONG_VERSION, f"version {wire[0]}")
+    try:
+        return FrameKind(wire[1])
+    except ValueError:
+        raise MessageError(RejectReason.UNKNOWN_KIND, f"kind {wire[1]}") from None
+
+
+class _Reader:
+    """Cuts a frame into its parts; every shortage or excess is MALFORMED."""
+
+    __slots__ = ("_at", "_wire")
+
+    def __init__(self, wire: bytes, kind: FrameKind) -> None:
+        if frame_kind(wire) is not kind:
+            raise MessageError(RejectReason.UNKNOWN_KIND, f"kind {wire[1]} where {kind.value} belongs")
+        self._wire = wire
+        self._at = 2
+
+    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
+        return layout.unpack(self.take(layout.size))
+
+    def take(self, count: int) -> bytes:
+        taken = self._wire[self._at : self._at + count]
+        if len(taken) != count:
+            raise MessageError(RejectReason.MALFORMED, "too short")
+        self._at += count
+        return taken
+
+    def bitmap(self, size: int) -> Bitmap:
+        return Bitmap.from_bytes(size, self.take((size + 7) // 8))
+
+    def end(self) -> None:
+        if self._at != len(self._wire):
+            raise MessageError(RejectReason.MALFORMED, "too long")
+
+
+_ENVELOPE = struct.Struct(">IQHIHBH")
+_NUMBER = struct.Struct(">I")
+_RECEIPT = struct.Struct(">QHIHB")
+_CLOSING = struct.Struct(">QH")
+_AGGREGATE = struct.Struct(">IIQHH")
+_AGGREGATE_RECEIPT = struct.Struct(">IQH")
+_AGGREGATE_TEXT = struct.Struct(">BBHIIIIII")
+
+
+def _head(kind: FrameKind) -> bytes:
+    return bytes((VERSION, kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Sealed shares of one round for one PPN.
+
+    sequence: the sender's number of this envelope within (round, point), the same in every repetition.
+    size: positions in the envelope; receipts are bitmaps over them.
+    shares: position -> (meter number, sealed share of share_bytes). A repetition may carry fewer positions, never others.
+    attempt: 0, or the number of the repair request it answers.
+    """
+
+    plan_version: int
+    round: int
+    point: int
+    sequence: int
+    size: int
+    attempt: int
+    shares: Mapping[int, tuple[int, bytes]] = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Wire form; ValueError when it is empty, too large or its shares differ in length."""
+        lengths = {len(sealed) for _, sealed in self.shares.values()}
+        if not 1 <= self.size <= MAX_ENVELOPE or len(lengths) > 1:
+            raise ValueError("an envelope holds 1 to 4096 positions with shares of one length")
+        share_bytes = lengths.pop() if lengths else 0
+        header = _ENVELOPE.pack(
+            self.plan_version, self.round, self.point, self.sequence, self.size, self.attempt, share_bytes
+        )
+        present = Bitmap.of(self.size, self.shares)
+        body = b"".join(_NUMBER.pack(self.shares[at][0]) + self.shares[at][1] for at in present)
+        return _head(FrameKind.ENVELOPE) + header + present.to_bytes() + body
+
+    @classmethod
+    def from_bytes(cls, wire: bytes) -> Envelope:
+        """Back from the wire; MessageError otherwise."""
+        reader = _Reader(wire, FrameKind.ENVELOPE)
+        version, round_number, point, sequence, size, attempt, share_bytes = reader.unpack(_ENVELOPE)
+        if not 1 <= size <= MAX_ENVELOPE:
+            raise MessageError(RejectReason.OUT_OF_RANGE, f"envelope of {size} positions")
+        present = reader.bitmap(size)
+        shares = {}
+        for position in present:
+            (number,) = reader.unpack(_NUMBER)
+            shares[position] = (number, reader.take(share_bytes))
+        reader.end()
+        return cls(version, round_number, point, sequence, size, attempt, shares)
+
+
+def share_context(plan_digest: bytes, meter: int, point: int, round_number: int) -> bytes:
+    """What a sealed share is bound to: version, kind, plan (and with it t, w, q, keys), meter, point, round (inv. 7)."""
+    return struct.pack(">BB32sIHQ", VERSION, Kind.SHARE, plan_digest, meter, point, round_number)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ShareText:
+    """What a meter says to one PPN about one round, under the seal.
+
+    elements: one share per slot; None is "no reading", of the same length on the wire.
+    sharing_id: 8 random bytes, the same at every PPN; two sharings of one reading never have the same.
+    """
+
+    sharing_id: bytes
+    elements: tuple[int, ...] | None
+
+    def to_bytes(self, slots: int, q_field: Field) -> bytes:
+        """1 + 8 + slots * element_bytes."""
+        if self.elements is None:
+            return b"\x01" + self.sharing_id + bytes(slots * q_field.element_bytes)
+        return b"\x00" + self.sharing_id + b"".join(map(q_field.to_bytes, self.elements))
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, slots: int, q_field: Field) -> ShareText:
+        """Back from under the seal; MessageError(OUT_OF_RANGE) for an element not below q."""
+        width = q_field.element_bytes
+        start = 1 + SHARING_ID_BYTES
+        if len(wire) != start + slots * width or wire[0] > 1:
+            raise MessageError(RejectReason.MALFORMED, "share")
+        sharing_id = wire[1:start]
+        if wire[0] == 1:
+            if any(wire[start:]):
+                raise MessageError(RejectReason.MALFORMED, "share")
+            return cls(sharing_id, None)
+        try:
+            found = tuple(q_field.from_bytes(wire[at : at + width]) for at in range(start, len(wire), width))
+        except ValueError:
+            raise MessageError(RejectReason.OUT_OF_RANGE, "share") from None
+        return cls(sharing_id, found)
+
+
+def sealed_share_bytes(slots: int, q_field: Field) -> int:
+    """Length of one sealed share under a plan."""
+    return 1 + SHARING_ID_BYTES + slots * q_field.element_bytes + TAG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A PPN's signed answer to an envelope: what is on its disk, and what will never be counted.
+
+    A share in neither bitmap is to be sent again. reason: of the first refused one, as an index into RejectReason.
+    """
+
+    round: int
+    point: int
+    sequence: int
+    held: Bitmap
+    refused: Bitmap
+    reason: RejectReason | None = None
+
+    def _body(self) -> bytes:
+        reason = 0 if self.reason is None else 1 + list(RejectReason).index(self.reason)
+        header = _RECEIPT.pack(self.round, self.point, self.sequence, self.held.size, reason)
+        return _head(FrameKind.RECEIPT) + header + self.held.to_bytes() + self.refused.to_bytes()
+
+    def to_bytes(self, signer: Identity, recipient: str) -> bytes:
+        """Signed for one recipient's pseudonym."""
+        body = self._body()
+        return body + signer.sign(f"receipt to {recipient}", body)
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, signer: bytes, recipient: str) -> Receipt:
+        """Back from the wire, the signature of `signer` checked; MessageError otherwise."""
+        body = _signed(wire, signer, f"receipt to {recipient}")
+        reader = _Reader(body, FrameKind.RECEIPT)
+        round_number, point, sequence, size, code = reader.unpack(_RECEIPT)
+        held, refused = reader.bitmap(size), reader.bitmap(size)
+        reader.end()
+        reasons = list(RejectReason)
+        if code > len(reasons) or held.bits & refused.bits:
+            raise MessageError(RejectReason.MALFORMED, "receipt")
+        return cls(round_number, point, sequence, held, refused, reasons[code - 1] if code else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A PPN's signed word that a round takes no more shares: what it has not receipted is not counted."""
+
+    round: int
+    point: int
+
+    def to_bytes(self, signer: Identity, recipient: str) -> bytes:
+        """Signed for one recipient's pseudonym."""
+        body = _head(FrameKind.CLOSING) + _CLOSING.pack(self.round, self.point)
+        return body + signer.sign(f"receipt to {recipient}", body)
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, signer: bytes, recipient: str) -> Closing:
+        """Back from the wire, signature checked; MessageError otherwise."""
+        reader = _Reader(_signed(wire, signer, f"receipt to {recipient}"), FrameKind.CLOSING)
+        round_number, point = reader.unpack(_CLOSING)
+        reader.end()
+        return cls(round_number, point)
+
+
+class AggregateStatus(enum.IntEnum):
+    """What a PPN has for a consumer's (rule, window)."""
+
+    RELEASED = 0
+    UNUSABLE = 1  # it lacks a share of the contributor set
+    WITHHELD = 2  # the decision withholds the window
+
+
+class WithheldReason(enum.IntEnum):
+    """Why a decision withholds a (rule, window)."""
+
+    NONE = 0
+    BELOW_MINIMUM = 1
+    BELOW_COVERAGE = 2
+    WOULD_DISCLOSE = 3
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AggregateText:
+    """A PPN's aggregate share with its coverage, under the seal to the consumer.
+
+    digest: over the sorted (meter, round, sharing id) triples that were added (invariant 2).
+    expected = included + gaps + lost + inconsistent, all in (meter, round) pairs.
+    """
+
+    status: AggregateStatus
+    reason: WithheldReason
+    window_rounds: int
+    expected: int
+    included: int
+    gaps: int
+    lost: int
+    inconsistent: int
+    meters: int
+    digest: bytes
+    elements: tuple[int, ...]
+
+    def to_bytes(self, q_field: Field) -> bytes:
+        """Fixed part, digest, slots * element_bytes."""
+        fixed = _AGGREGATE_TEXT.pack(
+            self.status,
+            self.reason,
+            self.window_rounds,
+            self.expected,
+            self.included,
+            self.gaps,
+            self.lost,
+            self.inconsistent,
+            self.meters,
+        )
+        return fixed + self.digest + b"".join(map(q_field.to_bytes, self.elements))
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, slots: int, q_field: Field) -> AggregateText:
+        """Back from under the seal; MessageError otherwise."""
+        start, width = _AGGREGATE_TEXT.size + DIGEST_BYTES, q_field.element_bytes
+        if len(wire) != start + slots * width:
+            raise MessageError(RejectReason.MALFORMED, "aggregate share")
+        fixed: tuple[int, ...] = _AGGREGATE_TEXT.unpack_from(wire)
+        status, reason, window_rounds, expected, included, gaps, lost, inconsistent, meters = fixed
+        try:
+            elements = tuple(q_field.from_bytes(wire[at : at + width]) for at in range(start, len(wire), width))
+            return cls(
+                status=AggregateStatus(status),
+                reason=WithheldReason(reason),
+                window_rounds=window_rounds,
+                expected=expected,
+                included=included,
+                gaps=gaps,
+                lost=lost,
+                inconsistent=inconsistent,
+                meters=meters,
+                digest=wire[_AGGREGATE_TEXT.size : start],
+                elements=elements,
+            )
+        except ValueError:
+            raise MessageError(RejectReason.OUT_OF_RANGE, "aggregate share") from None
+
+
+def aggregate_context(plan_digest: bytes, rule: int, first_round: int, window_rounds: int, point: int) -> bytes:
+    """What a sealed aggregate share is bound to (invariant 7)."""
+    return struct.pack(">BB32sIQHH", VERSION, Kind.AGGREGATE, plan_digest, rule, first_round, window_rounds, point)
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateFrame:
+    """One sealed aggregate share; the plan is the one in force for the window's first round."""
+
+    plan_version: int
+    rule: int
+    first_round: int
+    window_rounds: int
+    point: int
+    sealed: bytes = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Wire form."""
+        header = _AGGREGATE.pack(self.plan_version, self.rule, self.first_round, self.window_rounds, self.point)
+        return _head(FrameKind.AGGREGATE) + header + self.sealed
+
+    @classmethod
+    def from_bytes(cls, wire: bytes) -> AggregateFrame:
+        """Back from the wire; MessageError otherwise."""
+        reader = _Reader(wire, FrameKind.AGGREGATE)
+        plan_version, rule, first_round, window_rounds, point = reader.unpack(_AGGREGATE)
+        sealed = wire[2 + _AGGREGATE.size :]
+        if len(sealed) <= TAG_BYTES:
+            raise MessageError(RejectReason.MALFORMED, "too short")
+        return cls(plan_version, rule, first_round, window_rounds, point, sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateReceipt:
+    """A consumer's signed word that an aggregate share is on its disk."""
+
+    rule: int
+    first_round: int
+    point: int
+
+    def to_bytes(self, signer: Identity, recipient: str) -> bytes:
+        """Signed for one PPN's pseudonym."""
+        body = _head(FrameKind.AGGREGATE_RECEIPT) + _AGGREGATE_RECEIPT.pack(self.rule, self.first_round, self.point)
+        return body + signer.sign(f"receipt to {recipient}", body)
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, signer: bytes, recipient: str) -> AggregateReceipt:
+        """Back from the wire, signature checked; MessageError otherwise."""
+        reader = _Reader(_signed(wire, signer, f"receipt to {recipient}"), FrameKind.AGGREGATE_RECEIPT)
+        found = reader.unpack(_AGGREGATE_RECEIPT)
+        reader.end()
+        return cls(*found)
+
+
+def _signed(wire: bytes, signer: bytes, label: str) -> bytes:
+    if len(wire) <= SIGNATURE_BYTES:
+        raise MessageError(RejectReason.MALFORMED, "too short")
+    body, signature = wire[:-SIGNATURE_BYTES], wire[-SIGNATURE_BYTES:]
+    verify(signer, label, body, signature)
+    return body
