@@ -67,6 +67,7 @@ class Enrolled(Model):
 
     kind: Literal["enrolled"] = "enrolled"
     number: Count
+    epoch: Count  # keys up to this epoch are stored
 
 
 class AnnounceKeys(Model):

@@ -29,7 +29,7 @@ class LossModel:
         """True when the link loses this message."""
         if self.loss_fraction == 0:
             return False
-        label = "\x00".join((kind, sender, receiver)).encode()
+        label = f"{kind}\x00{sender}\x00{receiver}".encode()
         digest = hashlib.blake2b(
             struct.pack(">qqq", self.seed, round_number, attempt) + label, digest_size=8, person=b"hushgrid link"
         ).digest()

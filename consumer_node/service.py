@@ -1,0 +1,214 @@
+"""The consumer's shell: asks for its rules, collects, acknowledges, concludes, writes down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from consumer_node.collection import conclude
+from consumer_node.config import ConsumerConfig
+from consumer_node.results import Results
+from hushgrid import control
+from hushgrid.agent import Agent
+from hushgrid.config import read_token
+from hushgrid.control import Role, RuleState
+from hushgrid.errors import MessageError, RejectReason
+from hushgrid.membership import AdoptedPlan, Member
+from hushgrid.messages import AggregateFrame, AggregateReceipt, AggregateText, aggregate_context
+from hushgrid.plan import ConsumerPart, Head, PpnEntry, Rule
+from hushgrid.runtime import Backoff
+from hushgrid.schedule import Window
+from hushgrid.sealing import Kind, SealingKey
+from hushgrid.topics import Channel, Topic, topic
+from hushgrid.transport import Transport
+
+log = logging.getLogger("hushgrid.consumer")
+
+
+class Consumer:
+    """One consumer with its rules."""
+
+    def __init__(self, config: ConsumerConfig, transport: Transport | None = None) -> None:
+        self.config = config
+        section = config.agent
+        member = Member(section.id, Role.CONSUMER, read_token(section.token_file))
+        self.agent = Agent(
+            config,
+            Role.CONSUMER,
+            [member],
+            hearers={Channel.AGGREGATE: self._hear_aggregate},
+            on_plan=self._adopt,
+            on_pace=lambda: None,
+            on_statement=self._hear_statement,
+            figures=self._figures,
+            transport=transport,
+        )
+        self.results = Results(section.state_directory)
+        self._rules: dict[int, dict[int, Rule]] = {}
+        self._keys: dict[tuple[int, bytes], SealingKey] = {}
+        self._answers: dict[tuple[int, int], dict[int, AggregateText]] = {}
+        self._since: dict[tuple[int, int], float] = {}
+        self._wishes = {wish.name: wish for wish in config.consumer.rules}
+        self._answered: dict[str, control.RuleAnswer] = {}
+        self._backoff = Backoff()
+        self._work = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        try:
+            await self.agent.run(self._ask_and_conclude())
+        finally:
+            self.results.close()
+            self.agent.keyring.close()
+
+    # Rules
+
+    def _adopt(self, adopted: AdoptedPlan) -> None:
+        parts = [part for part in adopted.parts.get(self.agent.id, ()) if isinstance(part, ConsumerPart)]
+        first = not self._rules
+        self._rules[adopted.head.version] = {rule.number: rule for part in parts for rule in part.rules}
+        if first:
+            for frame in self.results.answers():
+                self._take(AggregateFrame.from_bytes(frame))
+        self._work.set()
+
+    def _hear_statement(self, _member: str, body: control.Body) -> None:
+        if not isinstance(body, control.RuleAnswer) or body.name not in self._wishes:
+            raise MessageError(RejectReason.UNKNOWN_KIND, body.kind)
+        if body.state is not RuleState.PENDING:
+            self._answered[body.name] = body
+            self._backoff.settle(body.name)
+            if body.state is RuleState.REFUSED:
+                causes = f" (because of {', '.join(body.because_of)})" if body.because_of else ""
+                log.warning("rule %s is refused: %s%s", body.name, body.reason, causes)
+            else:
+                log.info("rule %s is %s as number %d", body.name, body.state.value, body.number)
+            self.agent.changed()
+
+    async def _ask_and_conclude(self) -> None:
+        while True:
+            self._work.clear()
+            if self.agent.membership.enrolled:
+                await self._ask_due()
+            for key in list(self._answers):
+                self._conclude(*key)
+            self._erase_keys()
+            try:
+                async with asyncio.timeout(self._backoff.seconds_to_next(time.monotonic())):
+                    await self._work.wait()
+            except TimeoutError:
+                continue
+
+    async def _ask_due(self) -> None:
+        for name, wish in self._wishes.items():
+            if name not in self._answered and self._backoff.due(name, time.monotonic()):
+                request = control.RequestRule(
+                    name=name,
+                    cohort=wish.cohort,
+                    window_rounds=wish.window_rounds,
+                    minimum_contributors=wish.minimum_contributors,
+                )
+                await self.agent.membership.tell(self.agent.id, request, ordered=True)
+
+    # Aggregate shares
+
+    async def _hear_aggregate(self, parsed: Topic, payload: bytes) -> None:
+        frame = AggregateFrame.from_bytes(payload)
+        head, ppn = self._place(frame)
+        senders = {
+            p.key.pseudonym for h, _ in self.agent.membership.plans for p in h.ppns if p.identity == ppn.identity
+        }
+        if parsed.sender not in senders:
+            raise MessageError(RejectReason.WRONG_SENDER, f"point {frame.point}")
+        if not self.results.concluded(frame.rule, frame.first_round):
+            self._open(frame, head, ppn)
+            self.results.add_answer(frame.rule, frame.first_round, frame.point, payload)
+            self._take(frame)
+        receipt = AggregateReceipt(frame.rule, frame.first_round, frame.point)
+        name = topic(self.agent.grid, Channel.RECEIPT, self.agent.transport.pseudonym, parsed.sender)
+        await self.agent.transport.publish(name, receipt.to_bytes(self.agent.identity, parsed.sender))
+
+    def _place(self, frame: AggregateFrame) -> tuple[Head, PpnEntry]:
+        """The plan in force for the window's first round, and the PPN at the frame's point of this rule."""
+        plan = self.agent.membership.plans.in_force(frame.first_round)
+        if plan is None or plan[0].version != frame.plan_version:
+            raise MessageError(RejectReason.WRONG_PLAN, f"plan {frame.plan_version} for round {frame.first_round}")
+        rule = self._rules[plan[0].version].get(frame.rule)
+        if rule is None or rule.window_rounds != frame.window_rounds or frame.first_round % frame.window_rounds:
+            raise MessageError(RejectReason.UNKNOWN_RULE, f"rule {frame.rule}")
+        if frame.point not in rule.points:
+            raise MessageError(RejectReason.NOT_IN_PLAN, f"point {frame.point}")
+        return plan[0], plan[0].ppn(frame.point)
+
+    def _open(self, frame: AggregateFrame, head: Head, ppn: PpnEntry) -> AggregateText:
+        key = self._keys.get((head.epoch, ppn.key.agreement))
+        if key is None:
+            own = self.agent.keyring.agreement(self.agent.id, head.epoch)
+            if own is None:
+                raise MessageError(RejectReason.BAD_SEAL, f"the key of epoch {head.epoch} is erased")
+            key = SealingKey.derive(
+                own,
+                ppn.key.agreement,
+                kind=Kind.AGGREGATE,
+                grid=self.agent.grid,
+                epoch=head.epoch,
+                sender=ppn.key.agreement,
+                recipient=own.public,
+            )
+            self._keys[head.epoch, ppn.key.agreement] = key
+        context = aggregate_context(head.digest, frame.rule, frame.first_round, frame.window_rounds, frame.point)
+        plain = key.unseal(frame.sealed, context, stream=frame.rule, round_number=frame.first_round)
+        return AggregateText.from_bytes(plain, head.slots, head.field)
+
+    def _take(self, frame: AggregateFrame) -> None:
+        head, ppn = self._place(frame)
+        key = (frame.rule, frame.first_round)
+        self._answers.setdefault(key, {})[frame.point] = self._open(frame, head, ppn)
+        self._since.setdefault(key, time.monotonic())
+        self._conclude(*key)
+
+    def _conclude(self, rule_number: int, first_round: int) -> None:
+        plan = self.agent.membership.plans.in_force(first_round)
+        if plan is None:
+            return
+        head = plan[0]
+        rule = self._rules[head.version][rule_number]
+        window = Window(first_round, rule.window_rounds)
+        waited = time.monotonic() - self._since[rule_number, first_round] >= self.config.consumer.patience_seconds
+        result = conclude(head, rule, window, self._answers[rule_number, first_round], waited=waited)
+        if result is None:
+            return
+        self.results.conclude(rule.name, result, head.interval_seconds)
+        del self._answers[rule_number, first_round], self._since[rule_number, first_round]
+        log.info("rule %s rounds %d to %d: %s, %d of %d pairs", rule.name, window.first, window.last, result.outcome.value,
+                 result.included, result.expected)  # fmt: skip
+        self.agent.changed()
+
+    def _erase_keys(self) -> None:
+        """Destroy the key of an epoch once nothing of it is waited for: two plans' epochs on, and no window open."""
+        newest = self.agent.membership.plans.newest
+        pace = self.agent.pacing.pace
+        if newest is None or pace is None:
+            return
+        open_rounds = [first for _, first in self._answers]
+        longest = max((rule.window_rounds for rules in self._rules.values() for rule in rules.values()), default=1)
+        reached = min([pace.frozen_through - 2 * longest, *open_rounds])
+        plan = self.agent.membership.plans.in_force(reached)
+        if plan is not None and plan[0].epoch > 0:
+            kept = self.agent.keyring.epochs(self.agent.id)
+            if kept and min(kept) < plan[0].epoch - 1:
+                self.agent.keyring.erase_through([self.agent.id], plan[0].epoch - 2)
+
+    def _figures(self) -> dict[str, int]:
+        states = [answer.state for answer in self._answered.values()]
+        return {
+            "results": self.results.count(),
+            "granted": states.count(RuleState.GRANTED),
+            "refused": states.count(RuleState.REFUSED),
+        }
+
+
+async def serve(config: ConsumerConfig) -> None:
+    """Run one consumer."""
+    await Consumer(config).run()

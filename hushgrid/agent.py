@@ -1,0 +1,206 @@
+"""The shell that every role but the configurator shares: one connection, one membership, one pace, one message loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from hushgrid import control
+from hushgrid.config import RoleConfig, ServiceConfig
+from hushgrid.control import Report, Role, Statement, box_context
+from hushgrid.errors import MessageError, RejectReason
+from hushgrid.keyring import Keyring
+from hushgrid.membership import AdoptedPlan, Member, Membership
+from hushgrid.pacing import PaceFollower
+from hushgrid.plan import Floors
+from hushgrid.runtime import Counters
+from hushgrid.sealing import seal_box
+from hushgrid.topics import Channel, Topic, inbox, parse, topic
+from hushgrid.transport import MqttTransport, TlsFiles, Transport, Will
+
+log = logging.getLogger("hushgrid.agent")
+
+Hearer = Callable[[Topic, bytes], Awaitable[None]]
+_MEMBERSHIP_CHANNELS = frozenset({Channel.CARD, Channel.HEAD, Channel.CONTROL})
+_REPORT_PAUSE_SECONDS = 0.05
+_REPORT_REPEAT_SECONDS = 1.0
+
+
+def mqtt_transport(config: ServiceConfig, pseudonym: str) -> MqttTransport:
+    """The connection a configuration asks for; its last will says that this agent is gone."""
+    grid, broker = config.agent.grid, config.broker
+    tls = None
+    if broker.url.startswith("mqtts:"):
+        tls = TlsFiles(broker.ca_file, broker.certificate_file, broker.key_file)
+    return MqttTransport(
+        broker.url,
+        pseudonym,
+        will=Will(topic(grid, Channel.STATUS, pseudonym), b"offline"),
+        tls=tls,
+        keepalive_seconds=broker.keepalive_seconds,
+    )
+
+
+class Agent:
+    """One process's place in the grid. The role hands in what it does with plans, pace, statements and its own channels.
+
+    hearers: what to do with messages of the role's own channels; a MessageError from them is counted, and stops nothing.
+    figures: counts for the conductor of a testbed.
+    """
+
+    def __init__(
+        self,
+        config: RoleConfig,
+        role: Role,
+        members: Iterable[Member],
+        *,
+        hearers: Mapping[Channel, Hearer],
+        on_plan: Callable[[AdoptedPlan], None],
+        on_pace: Callable[[], None],
+        on_statement: Callable[[str, control.Body], None] = lambda _member, _body: None,
+        figures: Callable[[], dict[str, int]] = dict,
+        transport: Transport | None = None,
+    ) -> None:
+        self.config = config
+        self.role = role
+        self.id = config.agent.id
+        self.grid = config.agent.grid
+        directory = config.agent.state_directory
+        self.keyring = Keyring(directory / "keys.sqlite")
+        self.counters = Counters()
+        self.pacing = PaceFollower(config.pace)
+        self.identity = self.keyring.identity(self.id)
+        self._hearers = hearers
+        self._role_on_plan = on_plan
+        self._on_pace = on_pace
+        self._figures = figures
+        self._reported = asyncio.Event()
+        pseudonym = self.identity.pseudonym(self.grid, 0)
+        self.transport: Transport = transport or mqtt_transport(config, pseudonym)
+        floors = config.floors
+        self.membership = Membership(
+            self.transport,
+            self.keyring,
+            directory / "plans.sqlite",
+            grid=self.grid,
+            configurator=config.configurator.identity,
+            members=members,
+            floors=Floors(floors.threshold, floors.minimum_contributors, tuple(floors.pinned_ppns.items())),
+            on_plan=self._adopt,
+            on_statement=on_statement,
+        )
+
+    def pseudonym(self, epoch: int) -> str:
+        """This connection's pseudonym in an epoch."""
+        return self.identity.pseudonym(self.grid, epoch)
+
+    async def run(self, *tasks: Coroutine[Any, Any, None]) -> None:
+        """Connect and serve until cancelled; `tasks` are the role's own loops."""
+        async with self.transport:
+            await self._subscribe(self.membership.epoch)
+            await self.transport.publish(self._status_topic(), b"online", retain=True)
+            log.info("%s %s is up", self.role.value, self.id)
+            for adopted in [entry for _, entry in self.membership.plans]:
+                self.pacing.set_interval(adopted.head.interval_seconds)
+                self._role_on_plan(adopted)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen(), name="listen")
+                group.create_task(self.membership.run(), name="membership")
+                group.create_task(self.pacing.follow_clock(self._on_pace), name="clock")
+                group.create_task(self._keep_address(), name="address")
+                if self.pacing.conducted:
+                    group.create_task(self._report(), name="report")
+                for number, task in enumerate(tasks):
+                    group.create_task(task, name=f"role-{number}")
+
+    def _status_topic(self) -> str:
+        return topic(self.grid, Channel.STATUS, self.transport.pseudonym)
+
+    async def _subscribe(self, epoch: int) -> None:
+        pseudonym = self.pseudonym(epoch)
+        own = [inbox(self.grid, channel, pseudonym) for channel in self._hearers if channel.addressed]
+        filters = [*self.membership.inboxes(pseudonym), *own]
+        if self.pacing.conducted:
+            filters.append(inbox(self.grid, Channel.CLOCK))
+        await self.transport.subscribe(*filters)
+
+    def _adopt(self, adopted: AdoptedPlan) -> None:
+        self.pacing.set_interval(adopted.head.interval_seconds)
+        self._role_on_plan(adopted)
+        self.changed()
+
+    async def _keep_address(self) -> None:
+        """Listen under the pseudonyms of every epoch in use, and speak under the newest that has begun."""
+        listening = {self.membership.epoch}
+        while True:
+            epochs = {head.epoch for head, _ in self.membership.plans} | {self.membership.epoch}
+            for epoch in sorted(epochs - listening):
+                await self._subscribe(epoch)
+                listening.add(epoch)
+            begun = self._epoch_begun()
+            if self.transport.pseudonym != self.pseudonym(begun):
+                await self.transport.publish(self._status_topic(), b"", retain=True)
+                await self.transport.rename(self.pseudonym(begun))
+                await self.transport.publish(self._status_topic(), b"online", retain=True)
+            await asyncio.sleep(0.2)
+
+    def _epoch_begun(self) -> int:
+        pace = self.pacing.pace
+        plan = self.membership.plans.in_force(pace.metered_through) if pace else None
+        return plan[0].epoch if plan else self.membership.epoch
+
+    async def _listen(self) -> None:
+        async for message in self.transport.messages():
+            name = "topic"
+            if not message.payload:  # a retained message was cleared
+                continue
+            try:
+                parsed = parse(message.topic)
+                name = parsed.channel.value
+                if parsed.grid != self.grid:
+                    raise MessageError(RejectReason.MALFORMED, "another grid")
+                if parsed.channel in _MEMBERSHIP_CHANNELS:
+                    self.membership.hear(parsed, message.payload)
+                elif parsed.channel is Channel.CLOCK:
+                    if self.pacing.hear(message.payload, parsed.sender):
+                        self._on_pace()
+                elif parsed.channel in self._hearers:
+                    await self._hearers[parsed.channel](parsed, message.payload)
+                else:
+                    raise MessageError(RejectReason.UNKNOWN_KIND, "channel")
+            except MessageError as error:
+                self.counters.refuse(name, error)
+
+    def changed(self) -> None:
+        """Tell the conductor soon: a figure changed."""
+        self._reported.set()
+
+    async def _report(self) -> None:
+        said: Report | None = None
+        while True:
+            self._reported.clear()
+            newest = self.membership.plans.newest
+            figures = self._figures()
+            report = Report(role=self.role, plan_version=newest[0].version if newest else 0, figures=figures)
+            quiet = report == said
+            if self.pacing.conductor_pseudonym is not None:
+                await self._send_report(report)
+                said = report
+            pause = _REPORT_REPEAT_SECONDS if quiet or said is None else _REPORT_PAUSE_SECONDS
+            await asyncio.sleep(_REPORT_PAUSE_SECONDS)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._reported.wait()
+            except TimeoutError:
+                continue
+
+    async def _send_report(self, report: Report) -> None:
+        key, conductor = self.config.pace.conductor_agreement, self.pacing.conductor_pseudonym
+        if key is None or conductor is None:
+            return
+        statement = Statement(sender=self.id, recipient="conductor", sequence=0, body=report)
+        sender = self.transport.pseudonym
+        box = seal_box(key, statement.to_bytes(self.identity), box_context(self.grid, sender, conductor))
+        await self.transport.publish(topic(self.grid, Channel.CONTROL, sender, conductor), box)

@@ -1,0 +1,162 @@
+"""One way to configure an agent: a TOML file, overridden by the environment, checked at start.
+
+`HUSHGRID_BROKER__URL=mqtt://broker:1883` overrides `url` in `[broker]`. Secrets are paths to files. A bad value stops the
+agent at start with one line that names file and field.
+"""
+
+from __future__ import annotations
+
+import enum
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hushgrid.errors import ConfigurationError
+from hushgrid.link import LossModel
+from hushgrid.plan import Key, Model, Name, Pseudonym
+
+
+class AgentSection(Model):
+    """Who this agent is. token_file: its one-time token for enrolment, needed once."""
+
+    id: Name
+    grid: Pseudonym = "hushgrid"
+    state_directory: Path
+    token_file: Path | None = None
+
+
+class BrokerSection(Model):
+    """Where the broker is. The files are for mqtts://."""
+
+    url: str = "mqtt://localhost:1883"
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    keepalive_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
+
+
+class ConfiguratorSection(Model):
+    """The one key an agent trusts from the start."""
+
+    identity: Key
+
+
+class PaceMode(enum.StrEnum):
+    """Whose clock decides when a round ends."""
+
+    UTC = "utc"  # the clock on the wall
+    CONDUCTED = "conducted"  # a testbed's conductor, for compressed rounds
+
+
+class PaceSection(Model):
+    """When rounds end and freeze. conductor, conductor_agreement: the conductor's keys, for compressed rounds only."""
+
+    mode: PaceMode = PaceMode.UTC
+    grace_seconds: Annotated[float, Field(ge=0)] = 60.0
+    conductor: Key | None = None
+    conductor_agreement: Key | None = None
+
+    @model_validator(mode="after")
+    def _conducted(self) -> PaceSection:
+        if self.mode is PaceMode.CONDUCTED and (self.conductor is None or self.conductor_agreement is None):
+            raise ValueError("mode conducted needs conductor and conductor_agreement")
+        return self
+
+
+class LinkSection(Model):
+    """Loss injected between this agent and its MQTT client."""
+
+    loss_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: int = 0
+
+    @property
+    def model(self) -> LossModel:
+        """The pure function these parameters stand for."""
+        return LossModel(self.seed, self.loss_fraction)
+
+
+class FloorsSection(Model):
+    """What this agent insists on, whatever a plan says. pinned_ppns: PPN id -> identity key."""
+
+    threshold: Annotated[int, Field(ge=1)] = 2
+    minimum_contributors: Annotated[int, Field(ge=1)] = 1
+    pinned_ppns: dict[str, Key] = Field(default_factory=dict)
+
+
+class LogSection(Model):
+    """How much is said on standard error."""
+
+    level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+
+class ServiceConfig(BaseSettings):
+    """What every service's configuration has."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="HUSHGRID_", env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    agent: AgentSection
+    broker: BrokerSection = BrokerSection()
+    pace: PaceSection = PaceSection()
+    log: LogSection = LogSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment overrides the file."""
+        return env_settings, init_settings
+
+
+class RoleConfig(ServiceConfig):
+    """What the configuration of a meter, a PPN or a consumer has: it names the configurator it trusts."""
+
+    configurator: ConfiguratorSection
+    floors: FloorsSection = FloorsSection()
+
+
+Config = TypeVar("Config", bound=ServiceConfig)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's content; ConfigurationError with one line otherwise."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def load(config: type[Config], path: Path) -> Config:
+    """The role's configuration from a TOML file and the environment; ConfigurationError naming file and first bad field."""
+    content = read_toml(path)
+    try:
+        return config(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "file"
+        raise ConfigurationError(f"{path}: {where}: {first['msg']}") from None
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token in a file, None when no file is named; ConfigurationError when it cannot be read."""
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path}: the token cannot be read") from None

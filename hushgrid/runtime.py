@@ -1,0 +1,115 @@
+"""What every service's shell has: logging, counters, signals, an exit status a supervisor understands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hushgrid.config import Config, load
+from hushgrid.errors import ConfigurationError, HushgridError, MessageError
+
+#: Exit status for what a person must change; a supervisor does not restart on it.
+EXIT_CONFIGURATION = 2
+EXIT_FAILURE = 1
+
+log = logging.getLogger("hushgrid")
+
+
+class Counters:
+    """Counts by name, for status reports and metrics. Names come from enums, never from messages."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def refuse(self, channel: str, error: MessageError) -> None:
+        """Count a refused message by channel and reason."""
+        self.counts[f"refused {channel} {error.reason.value}"] += 1
+        log.debug("refused on %s: %s", channel, error)
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count something else."""
+        self.counts[name] += count
+
+
+class Backoff:
+    """When to repeat what has had no answer: at once, then after growing pauses."""
+
+    def __init__(self, first_seconds: float = 0.5, most_seconds: float = 30.0, factor: float = 2.0) -> None:
+        self._first, self._most, self._factor = first_seconds, most_seconds, factor
+        self._due: dict[object, tuple[float, float]] = {}
+
+    def due(self, key: object, now_seconds: float) -> bool:
+        """True when `key` is to be sent now; the next time is then set further off."""
+        at, pause = self._due.get(key, (now_seconds, self._first))
+        if now_seconds < at:
+            return False
+        self._due[key] = (now_seconds + pause, min(self._most, pause * self._factor))
+        return True
+
+    def settle(self, key: object) -> None:
+        """`key` has its answer."""
+        self._due.pop(key, None)
+
+    def restart(self) -> None:
+        """Everything is due again (after a reconnection)."""
+        self._due.clear()
+
+    def seconds_to_next(self, now_seconds: float, most_seconds: float = 1.0) -> float:
+        """Seconds until the next key is due, at most `most_seconds`."""
+        soonest = min((at for at, _ in self._due.values()), default=now_seconds + most_seconds)
+        return min(most_seconds, max(0.01, soonest - now_seconds))
+
+
+async def until_signalled(service: Callable[[], Awaitable[None]]) -> None:
+    """Run a service until it ends or SIGTERM or SIGINT asks it to; it is cancelled then and may close its stores."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(service())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+def describe(error: BaseException) -> BaseException:
+    """The first cause inside exception groups: TaskGroups wrap what ends them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def run(
+    program: str, config: type[Config], service: Callable[[Config], Awaitable[None]], argv: list[str] | None = None
+) -> int:
+    """Entry of a role: read `--config FILE`, run until stopped; returns the exit status."""
+    parser = argparse.ArgumentParser(prog=program, description=f"Run one {program} until SIGTERM.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE.toml", help="configuration of this agent")
+    arguments = parser.parse_args(argv)
+    try:
+        loaded = load(config, arguments.config)
+        logging.basicConfig(
+            level=loaded.log.level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
+        )
+        asyncio.run(until_signalled(lambda: service(loaded)))
+    except (HushgridError, ExceptionGroup) as raised:
+        return exit_status(program, raised)
+    return 0
+
+
+def exit_status(program: str, raised: BaseException) -> int:
+    """Say in one line what ended the program; 2 for what a person must change, 1 for what a restart may mend."""
+    error = describe(raised)
+    if isinstance(error, ConfigurationError):
+        sys.stderr.write(f"{program}: {error}\n")
+        return EXIT_CONFIGURATION
+    if isinstance(error, HushgridError):
+        sys.stderr.write(f"{program}: {error}\n")
+        return EXIT_FAILURE
+    raise raised

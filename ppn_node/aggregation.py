@@ -1,0 +1,120 @@
+"""Adding shares modulo q over an agreed contributor set (docs/protocol.md, eq. 2). No I/O.
+
+A sum is over the agreed set, never over what happened to arrive: a share that is missing makes the window unusable here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from hushgrid.bitmap import Bitmap
+from hushgrid.messages import AggregateStatus, AggregateText, WithheldReason
+from hushgrid.plan import Head, Rule
+from hushgrid.schedule import Window
+
+#: A held share as aggregation needs it: sharing id and one element per slot; None elements is "no reading".
+HeldShare = tuple[bytes, tuple[int, ...] | None]
+_TRIPLE = struct.Struct(">IQ")
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRound:
+    """One round's contributor decision, as bitmaps over meter numbers. Who is in none of them is lost."""
+
+    included: Bitmap
+    gaps: Bitmap
+    inconsistent: Bitmap
+
+
+def contributor_digest(triples: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """SHA-256 over the sorted (meter, round, sharing id) triples (invariant 2)."""
+    digest = hashlib.sha256(b"hushgrid/1 contributors")
+    for meter, round_number, sharing_id in sorted(triples):
+        digest.update(_TRIPLE.pack(meter, round_number) + sharing_id)
+    return digest.digest()
+
+
+def sum_elements(
+    vectors: Sequence[tuple[int, ...]], slots: int, weights: Sequence[int], modulus: int
+) -> tuple[int, ...]:
+    """Slot by slot sum_i weight * element mod q; one public integer weight per slot."""
+    columns = zip(*vectors, strict=True) if vectors else [()] * slots
+    return tuple(weight * sum(column) % modulus for weight, column in zip(weights, columns, strict=True))
+
+
+def below_floor(head: Head, rule: Rule, *, fewest: int, included: int, expected: int) -> WithheldReason:
+    """Invariant 5: too few distinct meters in some round of the window, or too small a part of the cohort's pairs.
+
+    fewest: contributors in the round that has fewest; included, expected: (meter, round) pairs.
+    """
+    if fewest < max(rule.minimum_contributors, head.minimum_contributors):
+        return WithheldReason.BELOW_MINIMUM
+    if included < head.coverage_floor_fraction * expected:
+        return WithheldReason.BELOW_COVERAGE
+    return WithheldReason.NONE
+
+
+def aggregate(
+    head: Head,
+    rule: Rule,
+    cohort: Bitmap,
+    *,
+    window: Window,
+    decisions: Mapping[int, DecidedRound],
+    held: Mapping[int, Mapping[int, HeldShare]],
+    withheld: WithheldReason,
+) -> AggregateText:
+    """What this PPN has for one (rule, window): its aggregate share, or that it is unusable or withheld.
+
+    decisions, held: by round; held then by meter number. cohort: of the plan in force for the window's first round.
+    withheld: the decision's word about this window; the floors are checked here whatever it says. The window must be
+    decided as a whole.
+    """
+    triples: list[tuple[int, int, bytes]] = []
+    vectors: list[tuple[int, ...]] = []
+    included = gaps = inconsistent = 0
+    fewest = len(cohort)
+    meters = Bitmap(cohort.size)
+    complete = True
+    for round_number in window:
+        decision = decisions[round_number]
+        members = cohort & decision.included.resized(cohort.size)
+        meters = meters | members
+        fewest = min(fewest, len(members))
+        included += len(members)
+        gaps += len(cohort & decision.gaps.resized(cohort.size))
+        inconsistent += len(cohort & decision.inconsistent.resized(cohort.size))
+        shares = held.get(round_number, {})
+        for number in members:
+            share = shares.get(number)
+            if share is None or share[1] is None:
+                complete = False
+                continue
+            triples.append((number, round_number, share[0]))
+            vectors.append(share[1])
+    expected = len(cohort) * window.rounds
+    if withheld is WithheldReason.NONE:
+        withheld = below_floor(head, rule, fewest=fewest, included=included, expected=expected)
+    if withheld is not WithheldReason.NONE:
+        status = AggregateStatus.WITHHELD
+    elif not complete:
+        status = AggregateStatus.UNUSABLE
+    else:
+        status = AggregateStatus.RELEASED
+    released = status is AggregateStatus.RELEASED
+    return AggregateText(
+        status=status,
+        reason=withheld,
+        window_rounds=window.rounds,
+        expected=expected,
+        included=included,
+        gaps=gaps,
+        lost=expected - included - gaps - inconsistent,
+        inconsistent=inconsistent,
+        meters=len(meters),
+        digest=contributor_digest(triples) if released else bytes(32),
+        elements=sum_elements(vectors, head.slots, rule.weights, head.modulus) if released else (0,) * head.slots,
+    )
