@@ -359,9 +359,10 @@ class Configurator:
     def _next_valid_round(self) -> int:
         """The first round a plan made now may hold for."""
         plan, pace = self.config.plan, self.pacing.pace
-        if not self._heads and plan.first_round is not None:
-            return plan.first_round
-        ahead = (pace.metered_through if pace else -1) + 1 + plan.lead_rounds
+        metered = pace.metered_through if pace else -1
+        if plan.first_round is not None and metered < plan.first_round - 1:
+            return plan.first_round  # a testbed's rounds have not begun
+        ahead = metered + 1 + plan.lead_rounds
         return max(ahead, self._heads[-1].valid_from_round if self._heads else 0)
 
     def _epoch_start(self, epoch: int) -> int:

@@ -200,9 +200,13 @@ class Consumer:
             if kept and min(kept) < plan[0].epoch - 1:
                 self.agent.keyring.erase_through([self.agent.id], plan[0].epoch - 2)
 
+    def _in_plan(self) -> int:
+        return len(self._rules[max(self._rules)]) if self._rules else 0
+
     def _figures(self) -> dict[str, int]:
         states = [answer.state for answer in self._answered.values()]
         return {
+            "in_plan": self._in_plan(),
             "results": self.results.count(),
             "granted": states.count(RuleState.GRANTED),
             "refused": states.count(RuleState.REFUSED),

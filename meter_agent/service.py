@@ -242,6 +242,8 @@ class MeterStation:
         rounds = [r for r in stated if r is not None]
         return {
             "stated_through": min(rounds) if len(rounds) == len(stated) else -1,
+            "in_plan": len(self._plans[max(self._plans)]) if self._plans else 0,
+            "outbox": len(self.outbox.outstanding()),
             "waiting": self._waiting(),
             "shares": shares,
             "lost": lost,

@@ -1,0 +1,185 @@
+"""The conductor of compressed rounds: tells everybody when a round has ended and when it freezes, and hears how far they are.
+
+With `--round-seconds auto` a round follows as soon as every share of the one before that the link let through has its receipt:
+nothing freezes by the clock, so that results do not depend on the machine's speed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hushgrid.control import EVERYBODY, Clock, Report, Role, Statement, box_context
+from hushgrid.errors import HushgridError, MessageError, RejectReason
+from hushgrid.sealing import Agreement, Identity, open_box
+from hushgrid.topics import Channel, Topic, inbox, parse, topic
+from hushgrid.transport import Transport
+
+log = logging.getLogger("hushgrid.conductor")
+
+
+class StalledError(HushgridError):
+    """Nothing moved for too long; the text says what was waited for."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the agents last reported, by agent id."""
+
+    reports: dict[str, Report] = field(default_factory=dict)
+
+    def figure(self, agent: str, name: str, default: int = -1) -> int:
+        """One count of one agent; `default` before it reported."""
+        report = self.reports.get(agent)
+        return report.figures.get(name, default) if report else default
+
+    def total(self, name: str) -> int:
+        """A count summed over all agents."""
+        return sum(report.figures.get(name, 0) for report in self.reports.values())
+
+
+class Conductor:
+    """See the module.
+
+    stations: ids of meters or concentrators; adopters: ids of everybody who follows plans. stall_seconds: how long nothing may
+    move.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        identity: Identity,
+        agreement: Agreement,
+        grid: str,
+        *,
+        configurator: str,
+        stations: list[str],
+        adopters: list[str],
+        stall_seconds: float = 90.0,
+        moved: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._transport = transport
+        self._identity = identity
+        self._agreement = agreement
+        self._grid = grid
+        self._configurator = configurator
+        self._stations = stations
+        self._adopters = adopters
+        self._stall_seconds = stall_seconds
+        self._moved = moved
+        self._changed = asyncio.Event()
+        self._clock = Clock(metered_through=-1, frozen_through=-1)
+        self.progress = Progress()
+
+    async def listen(self) -> None:
+        """Take in reports for ever; one that cannot be opened is passed over."""
+        pseudonym = self._transport.pseudonym
+        await self._transport.subscribe(inbox(self._grid, Channel.CONTROL, pseudonym))
+        async for message in self._transport.messages():
+            try:
+                self._hear(parse(message.topic), message.payload)
+            except MessageError as error:
+                log.debug("report refused: %s", error)
+
+    def _hear(self, parsed: Topic, payload: bytes) -> None:
+        if parsed.recipient is None:
+            raise MessageError(RejectReason.MALFORMED, "report")
+        wire = open_box(self._agreement, payload, box_context(self._grid, parsed.sender, parsed.recipient))
+        statement, _ = Statement.from_bytes(wire)
+        if not isinstance(statement.body, Report):
+            raise MessageError(RejectReason.UNKNOWN_KIND, statement.body.kind)
+        if self.progress.reports.get(statement.sender) != statement.body:
+            self.progress.reports[statement.sender] = statement.body
+            self._changed.set()
+
+    async def announce(self, metered_through: int, frozen_through: int) -> None:
+        """Publish the pace, retained."""
+        self._clock = Clock(metered_through=metered_through, frozen_through=frozen_through)
+        statement = Statement(sender="conductor", recipient=EVERYBODY, sequence=0, body=self._clock)
+        name = topic(self._grid, Channel.CLOCK, self._transport.pseudonym)
+        await self._transport.publish(name, statement.to_bytes(self._identity), retain=True)
+
+    async def until(self, condition: Callable[[], bool], waiting_for: Callable[[], str]) -> None:
+        """Wait until the reports say so; StalledError when no report changes for `stall_seconds`."""
+        last = time.monotonic()
+        while not condition():
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._changed.wait()
+                last = time.monotonic()
+            except TimeoutError:
+                if time.monotonic() - last > self._stall_seconds:
+                    raise StalledError(
+                        f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}"
+                    ) from None
+
+    # What is waited for
+
+    def planned(self, round_number: int) -> bool:
+        """Whether the plan for a round stands and everybody has it."""
+        version = self.progress.reports.get(self._configurator, Report(role=Role.CONFIGURATOR)).plan_version
+        covered = self.progress.figure(self._configurator, "planned_through") >= round_number
+        return covered and not self.behind(version)
+
+    def behind(self, version: int) -> list[str]:
+        """Who has not adopted this plan yet."""
+        reports = self.progress.reports
+        return [a for a in self._adopters if a not in reports or reports[a].plan_version < version]
+
+    def settled(self, round_number: int) -> bool:
+        """Whether every share of a round that the link let through is receipted, and the others are given up."""
+        figure = self.progress.figure
+        return all(figure(s, "stated_through") >= round_number and figure(s, "waiting") == 0 for s in self._stations)
+
+    def unsettled(self, round_number: int) -> str:
+        """Whom `settled` waits for, in words."""
+        figure = self.progress.figure
+        late = [s for s in self._stations if figure(s, "stated_through") < round_number or figure(s, "waiting") != 0]
+        return f"the shares of round {round_number} from {', '.join(late[:5])}"
+
+    # Rounds
+
+    async def gather(self, rules: dict[str, int], meters: dict[str, int], first_round: int) -> None:
+        """Wait until all rules are answered, and a plan that everybody has covers them and all meters.
+
+        rules: how many each consumer asks for; meters: how many each station carries.
+        """
+        await self.announce(-1, -1)
+        figure = self.progress.figure
+
+        def unanswered() -> list[str]:
+            return [c for c, count in rules.items() if figure(c, "granted", 0) + figure(c, "refused", 0) < count]
+
+        def outside() -> list[str]:
+            late = [c for c in rules if figure(c, "in_plan") != figure(c, "granted", 0)]
+            return late + [s for s, count in meters.items() if figure(s, "in_plan") != count]
+
+        await self.until(lambda: not unanswered(), lambda: f"the rules of {', '.join(unanswered()[:5])}")
+        if any(figure(c, "granted", 0) for c in rules):
+            await self.until(lambda: not outside(), lambda: f"a plan with {', '.join(outside()[:5])}")
+            await self._plan(first_round)
+
+    async def play(self, first_round: int, last_round: int, round_seconds: float | None) -> None:
+        """Play the rounds; round_seconds None: each as soon as the one before is settled."""
+        await self.announce(first_round - 1, first_round - 1)
+        for round_number in range(first_round, last_round + 1):
+            await self._plan(round_number)
+            started = time.monotonic()
+            await self.announce(round_number, round_number - 1)
+            if round_seconds is None:
+                await self.until(lambda r=round_number: self.settled(r), lambda r=round_number: self.unsettled(r))  # type: ignore[misc]
+            else:
+                await asyncio.sleep(max(0.0, started + round_seconds - time.monotonic()))
+            await self.announce(round_number, round_number)
+            self._moved(f"round {round_number - first_round + 1} of {last_round - first_round + 1}")
+
+    async def _plan(self, round_number: int) -> None:
+        def waiting_for() -> str:
+            version = self.progress.reports.get(self._configurator, Report(role=Role.CONFIGURATOR)).plan_version
+            return f"plan {version} at {', '.join(self.behind(version)[:5]) or self._configurator}"
+
+        await self.until(lambda: self.planned(round_number), waiting_for)

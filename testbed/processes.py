@@ -1,0 +1,159 @@
+"""Every child is an operating-system process of its own; what dies is restarted, and nothing outlives the testbed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from hushgrid.runtime import EXIT_CONFIGURATION
+
+log = logging.getLogger("hushgrid.processes")
+
+_PR_SET_PDEATHSIG = 1
+_STOP_SECONDS = 10.0
+_RESTART_PAUSE_SECONDS = 0.2
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: the kernel kills it when the testbed dies, however that happens."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Child:
+    """One role's process, through its restarts. exit_code: of the last incarnation that ended."""
+
+    role: str
+    id: str
+    command: list[str]
+    log_file: Path
+    restarts: int
+    process: asyncio.subprocess.Process | None = None
+    exit_code: int | None = None
+    pids: list[int] = field(default_factory=list)
+    stopping: bool = False
+    watcher: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the newest incarnation."""
+        return self.pids[-1]
+
+    @property
+    def running(self) -> bool:
+        """Whether the newest incarnation lives."""
+        return self.process is not None and self.process.returncode is None
+
+    def last_line(self) -> str:
+        """The last thing it said."""
+        try:
+            lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
+
+
+class Supervisor:
+    """Starts, watches, restarts and stops the children of one testbed."""
+
+    def __init__(self) -> None:
+        self.children: list[Child] = []
+        self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def start(self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20) -> Child:
+        """Start a child; it is started again up to `restarts` times when it ends unasked, but not for exit status 2."""
+        child = Child(role, agent, command, log_file, restarts)
+        self.children.append(child)
+        await self._spawn(child)
+        child.watcher = asyncio.create_task(self._watch(child), name=f"watch {agent}")
+        return child
+
+    async def _spawn(self, child: Child) -> None:
+        child.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with child.log_file.open("ab") as sink:
+            child.process = await asyncio.create_subprocess_exec(
+                *child.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        child.pids.append(child.process.pid)
+
+    async def _watch(self, child: Child) -> None:
+        while child.process is not None:
+            child.exit_code = await child.process.wait()
+            if child.stopping:
+                return
+            if child.exit_code == EXIT_CONFIGURATION or len(child.pids) > child.restarts:
+                if not self.failure.done():
+                    self.failure.set_result(f"{child.id} ended with status {child.exit_code}: {child.last_line()}")
+                return
+            log.warning("%s ended with status %s and is started again", child.id, child.exit_code)
+            await asyncio.sleep(_RESTART_PAUSE_SECONDS)
+            if child.stopping:
+                return
+            await self._spawn(child)
+
+    def child(self, agent: str) -> Child:
+        """A child by its agent's id; KeyError."""
+        for child in self.children:
+            if child.id == agent:
+                return child
+        raise KeyError(agent)
+
+    def kill(self, agent: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a child; the watcher starts it again."""
+        process = self.child(agent).process
+        if process is not None and process.returncode is None:
+            process.send_signal(number)
+
+    async def stop(self, child: Child) -> None:
+        """SIGTERM, patience, SIGKILL."""
+        child.stopping = True
+        process = child.process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+            child.exit_code = process.returncode
+        if child.watcher is not None:
+            child.watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await child.watcher
+
+    async def stop_all(self) -> None:
+        """Stop everything, the agents together, the broker last."""
+        await asyncio.gather(*(self.stop(child) for child in self.children if child.role != "broker"))
+        for child in self.children:
+            if child.role == "broker":
+                await self.stop(child)
+
+    def left_running(self) -> list[int]:
+        """Started processes that still live; empty after `stop_all`."""
+        living = []
+        for pid in (pid for child in self.children for pid in child.pids):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if process.ppid() == os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    living.append(pid)
+        return living
+
+    def rows(self) -> list[dict[str, object]]:
+        """One row per child for the report."""
+        return [{"role": c.role, "id": c.id, "pid": c.pid, "exit_code": c.exit_code} for c in self.children]
