@@ -1,0 +1,131 @@
+"""Exact ranks of 0/1 matrices, by elimination modulo 31-bit primes.
+
+Over the rationals a 0/1 matrix with n rows has rank r exactly when some r x r minor is not zero. By Hadamard's bound no such
+minor exceeds (n+1)^((n+1)/2) / 2^n, so it cannot be a multiple of every one of a set of primes whose product is larger:
+
+- vectors independent modulo one prime are independent over the rationals (one prime proves it);
+- the rational rank is the largest of the ranks modulo the primes of `covering_primes` (all of them prove it).
+
+No floating point and no fraction is involved. Vectors are the rows of arrays of shape (vectors, coordinates).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hushgrid.field import is_prime
+
+Bits = NDArray[np.bool_]
+Residues = NDArray[np.int64]
+
+_FIRST_CHUNK = 256
+_LARGEST_CHUNK = 8192
+
+
+@functools.lru_cache(maxsize=256)
+def covering_primes(dimension: int) -> tuple[int, ...]:
+    """Primes below 2^31, largest first, whose product exceeds every minor of a 0/1 matrix with `dimension` rows."""
+    primes: list[int] = []
+    product, candidate = 1, 2**31 - 1
+    while not primes or product * product * 4**dimension <= (dimension + 1) ** (dimension + 1):
+        if is_prime(candidate):
+            primes.append(candidate)
+            product *= candidate
+        candidate -= 2
+    return tuple(primes)
+
+
+class Echelon:
+    """A reduced echelon basis, modulo one prime, of the vectors given to it so far."""
+
+    __slots__ = ("pivots", "prime", "rows")
+
+    def __init__(self, coordinates: int, prime: int) -> None:
+        self.prime = prime
+        self.rows: Residues = np.zeros((0, coordinates), dtype=np.int64)
+        self.pivots: list[int] = []
+
+    @property
+    def rank(self) -> int:
+        """How many independent vectors there are so far."""
+        return len(self.pivots)
+
+    def copy(self) -> Echelon:
+        """An independent copy."""
+        twin = Echelon(self.rows.shape[1], self.prime)
+        twin.rows, twin.pivots = self.rows.copy(), list(self.pivots)
+        return twin
+
+    def residuals(self, vectors: Bits) -> Residues:
+        """What is left of 0/1 vectors modulo the basis; a zero row lies in its span.
+
+        The product is exact: at most 2^31 terms of a 0/1 times a residue below 2^31.
+        """
+        if not self.pivots:
+            return vectors.astype(np.int64)
+        free = np.ones(vectors.shape[1], dtype=np.bool_)
+        free[self.pivots] = False  # the basis is reduced: nothing is left at a pivot
+        left = np.zeros(vectors.shape, dtype=np.int64)
+        known = vectors[:, self.pivots].astype(np.int64) @ self.rows[:, free]
+        left[:, free] = (vectors[:, free] - known) % self.prime
+        return left
+
+    def extend(self, vectors: Bits, target_rank: int | None = None) -> list[int]:
+        """Take in every vector that is independent of those before it, until the target; their positions."""
+        target = vectors.shape[1] if target_rank is None else target_rank
+        chosen: list[int] = []
+        start, size = 0, _FIRST_CHUNK
+        while start < len(vectors) and self.rank < target:
+            block = self.residuals(vectors[start : start + size])
+            while self.rank < target:
+                live = np.flatnonzero(block.any(axis=1))
+                if not live.size:
+                    break
+                self._insert(block[live[0]])
+                chosen.append(start + int(live[0]))
+                block = (block - block[:, self.pivots[-1], None] * self.rows[-1]) % self.prime
+            start, size = start + size, min(2 * size, _LARGEST_CHUNK)
+        return chosen
+
+    def _insert(self, residual: Residues) -> None:
+        pivot = int(np.flatnonzero(residual)[0])
+        row = residual * pow(int(residual[pivot]), -1, self.prime) % self.prime
+        cleared = (self.rows - self.rows[:, pivot, None] * row) % self.prime
+        self.rows = np.vstack([cleared, row[None, :]])
+        self.pivots.append(pivot)
+
+    def orthogonal(self) -> Residues:
+        """A basis of what is orthogonal to every vector so far: shape (coordinates - rank, coordinates)."""
+        coordinates = self.rows.shape[1]
+        free = [at for at in range(coordinates) if at not in set(self.pivots)]
+        basis = np.zeros((len(free), coordinates), dtype=np.int64)
+        for number, at in enumerate(free):
+            basis[number, at] = 1
+            basis[number, self.pivots] = -self.rows[:, at] % self.prime
+        return basis
+
+
+def rank(vectors: Bits) -> int:
+    """The rank over the rationals of 0/1 vectors, proven."""
+    return best_echelon(vectors).rank
+
+
+def best_echelon(vectors: Bits) -> Echelon:
+    """The echelon basis modulo a prime at which the rank is the rational one.
+
+    One prime is enough when it gives full rank; a lower rank is believed only from all covering primes.
+    """
+    short = min(vectors.shape)
+    best: Echelon | None = None
+    for prime in covering_primes(short):
+        echelon = Echelon(vectors.shape[1], prime)
+        echelon.extend(vectors)
+        if best is None or echelon.rank > best.rank:
+            best = echelon
+        if best.rank == short:
+            break
+    assert best is not None  # noqa: S101 - covering_primes is never empty
+    return best

@@ -1,0 +1,106 @@
+"""The audit's question answered by definition, for tests: all windows, all (meter, round) columns, all groups.
+
+Ranks are taken modulo 2^521 - 1, which is larger than any minor of these 0/1 matrices, so they are the rational ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+PRIME = 2**521 - 1
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A rule: a set of meters (numbers), windows of k rounds within [start, end)."""
+
+    cohort: frozenset[int]
+    window: int = 1
+    start: int = 0
+    end: int | None = None
+    billing: bool = False
+
+
+def rank(rows: Iterable[Sequence[int]]) -> int:
+    """Plain elimination."""
+    basis: list[tuple[int, list[int]]] = []
+    for row in rows:
+        left = list(row)
+        for pivot, other in basis:
+            if left[pivot]:
+                factor = left[pivot]
+                left = [(a - factor * b) % PRIME for a, b in zip(left, other, strict=True)]
+        pivot_found = next((at for at, value in enumerate(left) if value), None)
+        if pivot_found is not None:
+            inverse = pow(left[pivot_found], -1, PRIME)
+            basis.append((pivot_found, [value * inverse % PRIME for value in left]))
+    return len(basis)
+
+
+def horizon(rules: Sequence[Sum]) -> int:
+    """After the last change plus twice the common multiple everything repeats."""
+    step = math.lcm(*(rule.window for rule in rules))
+    last = max([rule.start for rule in rules] + [rule.end for rule in rules if rule.end is not None])
+    return (-(-last // step) + 2) * step
+
+
+def windows(rules: Sequence[Sum], until: int) -> list[tuple[Sum, int]]:
+    """Every whole window of every rule."""
+    return [
+        (rule, start)
+        for rule in rules
+        for start in range(0, until, rule.window)
+        if rule.start <= start and start + rule.window <= (until if rule.end is None else min(until, rule.end))
+    ]
+
+
+def expanded(rules: Sequence[Sum]) -> list[Sum]:
+    """Billing rules of several meters taken apart."""
+    out = []
+    for rule in rules:
+        if rule.billing:
+            out += [Sum(frozenset([m]), rule.window, rule.start, rule.end, billing=True) for m in sorted(rule.cohort)]
+        else:
+            out.append(rule)
+    return out
+
+
+def matrix(rules: Sequence[Sum], meters: int, until: int) -> list[list[int]]:
+    """Rows: windows; columns: meter * until + round."""
+    return [
+        [int(m in rule.cohort and start <= t < start + rule.window) for m in range(meters) for t in range(until)]
+        for rule, start in windows(rules, until)
+    ]
+
+
+def leaking_group(rules: Sequence[Sum], meters: int, minimum: int) -> tuple[int, ...] | None:
+    """Fewer than `minimum` meters that some vector of the row space touches, beyond their own bills."""
+    rules = expanded(rules)
+    until = horizon(rules)
+    rows, listed = matrix(rules, meters, until), windows(rules, until)
+    full = rank(rows)
+    for group in itertools.combinations(range(meters), min(minimum - 1, meters)):
+        outside = [m * until + t for m in range(meters) if m not in group for t in range(until)]
+        bills = [row for row, (rule, _) in zip(rows, listed, strict=True) if rule.billing and rule.cohort <= set(group)]
+        if full - rank([[row[at] for at in outside] for row in rows]) > rank(bills):
+            return group
+    return None
+
+
+def new_short_span(before: Sequence[Sum], after: Sequence[Sum], meters: int) -> Sum | None:
+    """A rule whose cohort's sum becomes known over fewer rounds than the shortest window for that cohort."""
+    before, after = expanded(before), expanded(after)
+    until = horizon(after)
+    old, new = matrix(before, meters, until), matrix(after, meters, until)
+    old_rank, new_rank = rank(old), rank(new)
+    for cohort in {rule.cohort for rule in after if not rule.billing}:
+        shortest = min(rule.window for rule in after if rule.cohort == cohort and not rule.billing)
+        for length in range(1, shortest):
+            for start in range(until // 2):
+                span = [int(m in cohort and start <= t < start + length) for m in range(meters) for t in range(until)]
+                if rank([*new, span]) == new_rank and rank([*old, span]) > old_rank:
+                    return next(rule for rule in after if rule.cohort == cohort)
+    return None
