@@ -105,12 +105,13 @@ class Registry:
 
     def agents(self, epoch: int | None, only: str | None = None) -> list[Registered]:
         """All enrolled agents with their keys of an epoch (None: their newest)."""
+        where = "" if only is None else "WHERE a.id = ?2 "
         rows = self._database.query(
-            "SELECT a.id, a.role, a.number, a.identity, a.operator, a.carrier, k.json FROM agent a LEFT JOIN epoch_key k "
-            "ON k.agent = a.id AND k.epoch = coalesce(?, (SELECT max(epoch) FROM epoch_key WHERE agent = a.id)) "
-            "WHERE a.id = coalesce(?, a.id) ORDER BY a.role, a.number",
+            "SELECT a.id, a.role, a.number, a.identity, a.operator, a.carrier, k.json FROM agent a LEFT JOIN epoch_key k "  # noqa: S608
+            "ON k.agent = a.id AND k.epoch = coalesce(?1, (SELECT max(epoch) FROM epoch_key WHERE agent = a.id)) "
+            f"{where}ORDER BY a.role, a.number",
             epoch,
-            only,
+            *(() if only is None else (only,)),
         )
         return [
             Registered(agent, Role(role), number, identity, operator, carrier, EpochKey.from_json(key) if key else None)

@@ -113,6 +113,8 @@ class Membership:
         self._on_statement = on_statement
         self._now = now
         self._backoff = Backoff()
+        # Many parts take the configurator a while: asking again too soon would only make it later.
+        self._parts_backoff = Backoff(first_seconds=3.0)
         self._changed = asyncio.Event()
         self._card: tuple[EpochKey, str] | None = None  # key, id of the configurator
         self._pending: _Pending | None = None
@@ -314,6 +316,7 @@ class Membership:
             if self._transport.generation != generation:
                 generation = self._transport.generation
                 self._backoff.restart()
+                self._parts_backoff.restart()
             self._changed.clear()
             if self._card is not None:
                 await self._ask()
@@ -339,12 +342,12 @@ class Membership:
                 keys = self._keyring.announcements(member, self._grid, wanted)
                 await self.tell(member, control.AnnounceKeys(keys=keys))
         if self._pending is not None and self.enrolled and not unannounced:
-            missing = self._pending.missing(self._members)
             version = self._pending.head.version
-            for start in range(0, len(missing), _PARTS_PER_REQUEST):
-                group = tuple(missing[start : start + _PARTS_PER_REQUEST])
-                if self._backoff.due(("parts", version, group[0]), now):
-                    asker = next(iter(self._members))
+            if self._parts_backoff.due(("parts", version), now):
+                missing = self._pending.missing(self._members)
+                asker = next(iter(self._members))
+                for start in range(0, len(missing), _PARTS_PER_REQUEST):
+                    group = tuple(missing[start : start + _PARTS_PER_REQUEST])
                     await self.tell(asker, control.RequestParts(version=version, agents=group))
 
     async def _enrol(self, member: Member, epochs: range) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -114,25 +114,48 @@ class BrokerAddress:
 
 
 class _GatedQueue(asyncio.Queue[aiomqtt.Message]):
-    """Never drops: above a high-water mark it stops the socket's reader, below a low one it starts it again."""
+    """Never drops: above a high-water mark it stops the socket's reader, below a low one it starts it again.
+
+    While a publish waits for the broker the socket is read all the same: its acknowledgement comes the same way, and whoever
+    publishes may be the reader that is behind.
+    """
 
     def __init__(self, gate: Callable[[bool], None]) -> None:
         super().__init__(0)
         self._gate = gate
-        self._closed = False
+        self._full = False
+        self._publishing = 0
+        self._reading = True
 
     def put_nowait(self, item: aiomqtt.Message) -> None:
         super().put_nowait(item)
-        if not self._closed and self.qsize() >= _INCOMING_HIGH:
-            self._closed = True
-            self._gate(False)
+        if self.qsize() >= _INCOMING_HIGH:
+            self._full = True
+            self._adjust()
 
     def get_nowait(self) -> aiomqtt.Message:
         item = super().get_nowait()
-        if self._closed and self.qsize() <= _INCOMING_LOW:
-            self._closed = False
-            self._gate(True)
+        if self._full and self.qsize() <= _INCOMING_LOW:
+            self._full = False
+            self._adjust()
         return item
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Around every wait for an acknowledgement."""
+        self._publishing += 1
+        self._adjust()
+        try:
+            yield
+        finally:
+            self._publishing -= 1
+            self._adjust()
+
+    def _adjust(self) -> None:
+        reading = not self._full or self._publishing > 0
+        if reading is not self._reading:
+            self._reading = reading
+            self._gate(reading)
 
 
 class MqttTransport:
@@ -159,6 +182,7 @@ class MqttTransport:
         self._state = asyncio.Condition()
         self._room = asyncio.Semaphore(_OUTSTANDING_PUBLISHES)
         self._incoming: asyncio.Queue[Message] = asyncio.Queue(_INCOMING_LOW)
+        self._queue = _GatedQueue(lambda _reading: None)
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last_error = "no answer"
@@ -188,7 +212,8 @@ class MqttTransport:
             while True:
                 client, generation = await self._connection(after)
                 try:
-                    await client.publish(topic, payload, qos=1, retain=retain, timeout=_ACKNOWLEDGE_SECONDS)
+                    with self._queue.publishing():
+                        await client.publish(topic, payload, qos=1, retain=retain, timeout=_ACKNOWLEDGE_SECONDS)
                 except aiomqtt.MqttError as error:
                     log.debug("publish of %d bytes is repeated: %s", len(payload), error)
                     after = generation if self._client is not client else generation - 1
@@ -292,6 +317,7 @@ class MqttTransport:
             if reading:
                 loop.add_reader(sock, paho.loop_read)
 
+        self._queue = _GatedQueue(gate)
         client = aiomqtt.Client(
             self._address.host,
             self._address.port,
@@ -302,7 +328,7 @@ class MqttTransport:
             keepalive=self._keepalive_seconds,
             will=will,
             tls_context=self._context,
-            queue_type=cast("Any", lambda maxsize: _GatedQueue(gate)),  # noqa: ARG005
+            queue_type=cast("Any", lambda maxsize: self._queue),  # noqa: ARG005
             max_inflight_messages=200,
             timeout=10,
         )

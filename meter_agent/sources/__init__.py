@@ -1,0 +1,61 @@
+"""Where a meter's readings come from.
+
+`open_source` gives one `Source` per meter: replay of a CSV file, or a constructed household. The kinds for real meters (P1,
+SML, pulses, an MQTT topic) come beside them and answer the same `read`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+
+from hushgrid.errors import ConfigurationError
+from meter_agent.sources.constructed import ConstructedHousehold, ConstructedHouseholds
+from meter_agent.sources.reading import Reading, ReplaySource, Source
+from meter_agent.sources.replay import CsvReplay, replay_csv
+
+__all__ = [
+    "ConstructedHousehold",
+    "ConstructedHouseholds",
+    "CsvReplay",
+    "Reading",
+    "ReplaySource",
+    "Source",
+    "SourceKind",
+    "open_source",
+    "replay_csv",
+]
+
+
+class SourceKind(enum.StrEnum):
+    """What `[source] kind` in a meter's configuration can say."""
+
+    CSV = "csv"
+    CONSTRUCTED = "constructed"
+
+
+def open_source(
+    kind: SourceKind | str,
+    path: Path | None,
+    meters: Sequence[str],
+    *,
+    first_round: int | None,
+    last_round: int | None,
+    interval_seconds: int,
+    seed: int,
+) -> dict[str, ReplaySource]:
+    """One source per meter; a file that serves several meters is read once.
+
+    path: for `csv` only. first_round, last_round: what is kept in memory, both inclusive; None for no limit on that side.
+    seed: for `constructed` only. ConfigurationError when the source cannot be used.
+    """
+    if kind == SourceKind.CONSTRUCTED:
+        households = ConstructedHouseholds(seed, interval_seconds)
+        return {meter: households.household(meter) for meter in meters}
+    if kind == SourceKind.CSV:
+        if path is None:
+            raise ConfigurationError("a source of kind csv needs a path")
+        return dict(replay_csv(path, meters, first_round, last_round, interval_seconds))
+    known = ", ".join(each.value for each in SourceKind)
+    raise ConfigurationError(f"the source kind {kind} is unknown; known are {known}")
