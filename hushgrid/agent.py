@@ -77,6 +77,7 @@ class Agent:
         self._on_pace = on_pace
         self._figures = figures
         self._reported = asyncio.Event()
+        self._listening: set[int] = set()
         pseudonym = self.identity.pseudonym(self.grid, 0)
         self.transport: Transport = transport or mqtt_transport(config, pseudonym)
         floors = config.floors
@@ -125,6 +126,7 @@ class Agent:
         if self.pacing.conducted:
             filters.append(inbox(self.grid, Channel.CLOCK))
         await self.transport.subscribe(*filters)
+        self._listening.add(epoch)
 
     def _adopt(self, adopted: AdoptedPlan) -> None:
         self.pacing.set_interval(adopted.head.interval_seconds)
@@ -133,12 +135,10 @@ class Agent:
 
     async def _keep_address(self) -> None:
         """Listen under the pseudonyms of every epoch in use, and speak under the newest that has begun."""
-        listening = {self.membership.epoch}
         while True:
             epochs = {head.epoch for head, _ in self.membership.plans} | {self.membership.epoch}
-            for epoch in sorted(epochs - listening):
+            for epoch in sorted(epochs - self._listening):
                 await self._subscribe(epoch)
-                listening.add(epoch)
             begun = self._epoch_begun()
             if self.transport.pseudonym != self.pseudonym(begun):
                 await self.transport.publish(self._status_topic(), b"", retain=True)

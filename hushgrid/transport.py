@@ -183,6 +183,7 @@ class MqttTransport:
         self._room = asyncio.Semaphore(_OUTSTANDING_PUBLISHES)
         self._incoming: asyncio.Queue[Message] = asyncio.Queue(_INCOMING_LOW)
         self._queue = _GatedQueue(lambda _reading: None)
+        self._sending: set[asyncio.Future[None]] = set()
         self._leave = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last_error = "no answer"
@@ -211,14 +212,31 @@ class MqttTransport:
             after = 0
             while True:
                 client, generation = await self._connection(after)
-                try:
-                    with self._queue.publishing():
-                        await client.publish(topic, payload, qos=1, retain=retain, timeout=_ACKNOWLEDGE_SECONDS)
-                except aiomqtt.MqttError as error:
-                    log.debug("publish of %d bytes is repeated: %s", len(payload), error)
-                    after = generation if self._client is not client else generation - 1
-                    continue
-                return
+                if await self._publish_over(client, topic, payload, retain=retain):
+                    return
+                after = generation if self._client is not client else generation - 1
+
+    async def _publish_over(self, client: aiomqtt.Client, topic: str, payload: bytes, *, retain: bool) -> bool:
+        """One try over one connection; False when it is to be repeated. Ends with the connection, not with a time-out."""
+        sending = asyncio.ensure_future(
+            client.publish(topic, payload, qos=1, retain=retain, timeout=_ACKNOWLEDGE_SECONDS)
+        )
+        self._sending.add(sending)
+        try:
+            with self._queue.publishing():
+                await asyncio.wait({sending})
+            if sending.cancelled():
+                return False
+            error = sending.exception()
+            if error is None:
+                return True
+            if not isinstance(error, aiomqtt.MqttError):
+                raise error
+            log.debug("publish of %d bytes is repeated: %s", len(payload), error)
+            return False
+        finally:
+            sending.cancel()
+            self._sending.discard(sending)
 
     async def subscribe(self, *filters: str) -> None:
         """Subscribe at QoS 1 now, when connected, and after every reconnection."""
@@ -288,6 +306,8 @@ class MqttTransport:
                 await asyncio.wait({receiving, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._client = None
+                for sending in self._sending:
+                    sending.cancel()
                 leaving.cancel()
                 if not receiving.done():
                     receiving.cancel()

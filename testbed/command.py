@@ -108,6 +108,7 @@ def _kills(_context: click.Context, _parameter: click.Parameter, value: tuple[st
 @click.option(
     "--broker", default="auto", show_default=True, metavar="auto|embedded|mosquitto|URL", help="The MQTT broker."
 )
+@click.option("--port", type=int, help="Port of the broker that is started; default: a free one.")
 @click.option(
     "--process-per-meter",
     is_flag=True,

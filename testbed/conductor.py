@@ -58,7 +58,7 @@ class Conductor:
         configurator: str,
         stations: list[str],
         adopters: list[str],
-        stall_seconds: float = 90.0,
+        stall_seconds: float = 60.0,
         moved: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._transport = transport

@@ -35,6 +35,7 @@ class Parameters:
     data: Path | None = None
     start: dt.datetime | None = None
     broker: str = "auto"
+    port: int | None = None
     process_per_meter: bool = False
     epoch_rounds: int = 336
     modulus: int | None = None
@@ -73,6 +74,8 @@ class Parameters:
             raise ConfigurationError("--window takes whole numbers from 1, separated by commas")
         if self.round_seconds is not None and self.round_seconds <= 0:
             raise ConfigurationError("--round-seconds must be positive, or auto")
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise ConfigurationError(f"--port {self.port} is outside 1 to 65535")
         self._check_modulus()
         check_choice(self.broker)
 

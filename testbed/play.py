@@ -91,7 +91,7 @@ async def play(
     supervisor = Supervisor()
     outcome = _Outcome()
     try:
-        broker = await start_broker(parameters.broker, supervisor, directory / "broker")
+        broker = await start_broker(parameters.broker, supervisor, directory / "broker", parameters.port)
         tell(f"broker: {broker.label}")
         async with broker_started(broker.url) if broker_started else contextlib.nullcontext():
             deployer = Deployer(parameters, truth, wishes, directory, broker.url)

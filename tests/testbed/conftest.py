@@ -1,0 +1,47 @@
+"""Whole testbeds, run as a person runs them: the command, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A testbed that has ended."""
+
+    status: int
+    out: str
+    err: str
+    report: dict[str, Any]
+    directory: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.report["summary"]
+
+    @property
+    def aggregates(self) -> list[dict[str, Any]]:
+        return self.report["aggregates"]
+
+
+@pytest.fixture
+def testbed(tmp_path: Path) -> Callable[..., Finished]:
+    """Run `hushgrid testbed` with these options, keeping its directory."""
+
+    def run(*options: str, seconds: float = 110) -> Finished:
+        directory, report = tmp_path / f"run-{len(list(tmp_path.iterdir()))}", tmp_path / "report.json"
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "testbed.command", "testbed", "--keep", str(directory), "--json", str(report), *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        content = json.loads(report.read_text()) if report.exists() else {}
+        return Finished(done.returncode, done.stdout, done.stderr, content, directory)
+
+    return run
