@@ -44,9 +44,9 @@ RuleNumber = Annotated[int, Field(ge=1, lt=2**24)]
 
 
 class Model(BaseModel):
-    """Whatever comes from outside: closed, frozen, checked."""
+    """Whatever comes from outside: closed, frozen, checked. Validators are built at first use: a meter uses few of them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     def to_json(self) -> bytes:
         """The one JSON form that is signed and hashed: keys in the order of declaration, no spaces."""

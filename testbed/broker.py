@@ -25,6 +25,8 @@ persistence false
 # The default of 1000 silently drops acknowledged messages for absent agents; receipts bound the flow instead.
 max_queued_messages 0
 max_inflight_messages 200
+# Started as root it would change its user, and with that lose the signal that ends it with the testbed.
+user root
 log_dest stderr
 log_type error
 log_type warning

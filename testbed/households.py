@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import itertools
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hushgrid.errors import ConfigurationError
+from hushgrid.rules import RANGE
 from hushgrid.schedule import round_at, round_start
 from meter_agent.sources import ConstructedHouseholds
-from meter_agent.sources.csv_formats import CsvFormat, open_csv
+from meter_agent.sources.csv_formats import PUBLISHED_INTERVAL_SECONDS, CsvFormat, open_csv
 from meter_agent.sources.replay import read_rounds
 
 DEFAULT_INTERVAL_SECONDS = 1800
 CONSTRUCTED_START = dt.datetime(2013, 3, 11, tzinfo=dt.UTC)
 _PARQUET_COLUMNS = ("meter_id", "start_utc", "wh")
+_METER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)  # as `hushgrid.plan.Name`
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +79,38 @@ def read_truth(path: Path, meters: int, rounds: int, start: dt.datetime | None) 
         raise ConfigurationError(f"{path}: it holds {span}; {rounds} rounds from {round_start(first, interval):%Y-%m-%dT%H:%MZ} "
                                  "are not all inside")  # fmt: skip
     known = source.meters
-    chosen = known[: min(meters, len(known))]
-    rows = source.values(chosen, first, first + rounds - 1)
-    values: dict[str, Sequence[int | None]] = {}
-    for number in range(meters):
-        household, copy = known[number % len(known)], number // len(known)
-        values[household if copy == 0 else f"{household}-{copy + 1}"] = rows[household]
+    identities = _identities(known, meters)
+    for identity in identities:
+        if not _METER_ID.fullmatch(identity) or RANGE in identity:
+            raise ConfigurationError(
+                f"{path}: {identity!r} cannot be a meter's id: letters, digits, '_', '.', '-', at most 64, no '{RANGE}'"
+            )
+    rows = source.values(known[:meters], first, first + rounds - 1)
+    values = {identity: rows[household] for identity, household in identities.items()}
     label = f"from {path.name}"
     if meters > len(known):
         label += f", its {len(known)} households repeated under {meters} identities"
     return Truth(tuple(sorted(values)), first, rounds, interval, label, values)
+
+
+def _identities(known: Sequence[str], meters: int) -> dict[str, str]:
+    """The household behind each of `meters` identities: itself first, then as `-2`, `-3`, never under another's own id."""
+    found = {household: household for household in known[:meters]}
+    own = set(known)
+    repeats = (
+        (f"{household}-{copy}", household)
+        for copy in itertools.count(2)
+        for household in known
+        if f"{household}-{copy}" not in own
+    )
+    found.update(itertools.islice(repeats, meters - len(found)))
+    return found
+
+
+def _usual_step(starts_seconds: Sequence[int]) -> int:
+    """The interval of a file that does not state one: the step that occurs most often (a stray row is found out later)."""
+    steps = Counter(later - earlier for earlier, later in itertools.pairwise(starts_seconds))
+    return min(steps, key=lambda step: (-steps[step], step))
 
 
 class _Csv:
@@ -96,10 +123,11 @@ class _Csv:
         for entry in self._file.entries():
             starts.add(entry.start_seconds)
             found.add(entry.meter)
-        if len(starts) < 2 or not found:
+        published = self._file.format is CsvFormat.PUBLISHED
+        if len(starts) < (1 if published else 2) or not found:
             raise ConfigurationError(f"{path}: it holds fewer than two intervals or no meter")
         ordered = sorted(starts)
-        self.interval_seconds = min(b - a for a, b in itertools.pairwise(ordered))
+        self.interval_seconds = PUBLISHED_INTERVAL_SECONDS if published else _usual_step(ordered)
         self.first_round, self.last_round = ordered[0] // self.interval_seconds, ordered[-1] // self.interval_seconds
         self.meters = sorted(found)
 
@@ -110,44 +138,81 @@ class _Csv:
 
 
 class _Parquet:
-    """Long form: meter_id, start_utc (of the interval), wh (null: no reading); half-hours."""
+    """Long form: meter_id, start_utc (of the interval; UTC when it names no zone), wh (whole Wh; null: no reading)."""
 
     def __init__(self, path: Path) -> None:
         try:
-            import pyarrow.compute as pc  # noqa: PLC0415  # an extra that only this format needs
+            import pyarrow as pa  # noqa: PLC0415  # an extra that only this format needs
+            import pyarrow.compute as pc  # noqa: PLC0415
             import pyarrow.parquet as pq  # noqa: PLC0415
         except ModuleNotFoundError:
             raise ConfigurationError(f"{path}: reading parquet needs pyarrow (extra [testbed])") from None
-        self._path, self._parquet, self._compute = path, pq, pc
-        self.interval_seconds = DEFAULT_INTERVAL_SECONDS
+        self._path, self._arrow, self._parquet = path, pa, pq
         try:
-            schema = pq.read_schema(path)
-            for column in _PARQUET_COLUMNS:
-                if column not in schema.names:
-                    raise ConfigurationError(f"{path}: the column {column} is missing")
+            self._schema = pq.read_schema(path)
+            self._check_columns()
             table = pq.read_table(path, columns=["meter_id", "start_utc"])
+            starts = pc.unique(self._seconds(table["start_utc"])).to_pylist()
+            self.meters = sorted(meter or "" for meter in pc.unique(table["meter_id"]).to_pylist())
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{path}: {str(error).splitlines()[0]}") from None
-        self.meters = sorted(pc.unique(table["meter_id"]).to_pylist())
-        span = pc.min_max(table["start_utc"]).as_py()
-        self.first_round = self._round(span["min"])
-        self.last_round = self._round(span["max"])
+            raise self._unreadable(error) from None
+        if len(starts) < 2 or None in starts:
+            raise ConfigurationError(f"{path}: it holds fewer than two intervals, or rows without a time")
+        ordered = sorted(starts)
+        self.interval_seconds = _usual_step(ordered)
+        self.first_round, self.last_round = ordered[0] // self.interval_seconds, ordered[-1] // self.interval_seconds
 
-    def _round(self, moment: dt.datetime) -> int:
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-        return round_at(aware.timestamp(), self.interval_seconds)
+    def _check_columns(self) -> None:
+        types = self._arrow.types
+        for column in _PARQUET_COLUMNS:
+            if column not in self._schema.names:
+                raise ConfigurationError(f"{self._path}: the column {column} is missing")
+        ids = self._schema.field("meter_id").type
+        if not types.is_string(ids.value_type if types.is_dictionary(ids) else ids):
+            raise ConfigurationError(f"{self._path}: the column meter_id does not hold names")
+        if not types.is_timestamp(self._schema.field("start_utc").type):
+            raise ConfigurationError(f"{self._path}: the column start_utc does not hold times")
+        if not types.is_integer(self._schema.field("wh").type):
+            raise ConfigurationError(f"{self._path}: the column wh does not hold whole numbers of Wh")
+
+    def _unreadable(self, error: Exception) -> ConfigurationError:
+        return ConfigurationError(f"{self._path}: cannot be read as parquet: {str(error).partition(chr(10))[0]}")
+
+    def _seconds(self, times: Any) -> Any:
+        """A column of times as Unix seconds; ValueError for a part of a second."""
+        zone = self._schema.field("start_utc").type.tz
+        return times.cast(self._arrow.timestamp("s", tz=zone)).cast(self._arrow.int64())
 
     def values(self, meters: Sequence[str], first: int, last: int) -> dict[str, list[int | None]]:
         """Per meter, one entry per round."""
-        schema = self._parquet.read_schema(self._path)
-        zone = schema.field("start_utc").type.tz
-        ends = [round_start(r, self.interval_seconds) for r in (first, last)]
+        zone = self._schema.field("start_utc").type.tz
+        ends = [round_start(r, self.interval_seconds) for r in (first, last + 1)]
         begin, end = (e if zone else e.replace(tzinfo=None) for e in ends)
-        wanted = [("meter_id", "in", list(meters)), ("start_utc", ">=", begin), ("start_utc", "<=", end)]
-        table = self._parquet.read_table(self._path, columns=list(_PARQUET_COLUMNS), filters=wanted)
-        found: dict[str, list[int | None]] = {meter: [None] * (last - first + 1) for meter in meters}
-        for meter, start, wh in zip(*(table[name].to_pylist() for name in _PARQUET_COLUMNS), strict=True):
-            found[meter][self._round(start) - first] = wh
+        wanted = [("meter_id", "in", list(meters)), ("start_utc", ">=", begin), ("start_utc", "<", end)]
+        try:
+            table = self._parquet.read_table(self._path, columns=list(_PARQUET_COLUMNS), filters=wanted)
+            starts = self._seconds(table["start_utc"]).to_pylist()
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from None
+        rows = zip(table["meter_id"].to_pylist(), starts, table["wh"].to_pylist(), strict=True)
+        found = self._by_round(rows, meters)
+        return {meter: [found[meter].get(r) for r in range(first, last + 1)] for meter in meters}
+
+    def _by_round(
+        self, rows: Iterable[tuple[str, int, int | None]], meters: Sequence[str]
+    ) -> dict[str, dict[int, int | None]]:
+        found: dict[str, dict[int, int | None]] = {meter: {} for meter in meters}
+        for meter, start_seconds, watt_hours in rows:
+            round_number, off_grid = divmod(start_seconds, self.interval_seconds)
+            if off_grid:
+                when = dt.datetime.fromtimestamp(start_seconds, tz=dt.UTC)
+                raise ConfigurationError(
+                    f"{self._path}: meter {meter}, {when:%Y-%m-%dT%H:%M:%SZ}: the time is not on the grid of "
+                    f"{self.interval_seconds} s"
+                )
+            if found[meter].setdefault(round_number, watt_hours) != watt_hours:
+                when = round_start(round_number, self.interval_seconds)
+                raise ConfigurationError(f"{self._path}: meter {meter} has two values for {when:%Y-%m-%dT%H:%MZ}")
         return found
 
 

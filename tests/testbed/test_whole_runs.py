@@ -203,7 +203,7 @@ def test_bad_input_is_one_clear_line_and_status_2(testbed, options, said):
     ("content", "said"),
     [
         ("start_utc,a,b\n2013-03-11T00:00:00Z,1\n", "line 2"),
-        ("meter,when,wh\na,2013-03-11T00:00:00Z,1\n", "header"),
+        ("meter,when,wh\na,2013-03-11T00:00:00Z,1\n", "start_utc"),
         ("meter,start_utc,wh\na,2013-03-11T00:00:00Z,warm\n", "line 2"),
     ],
 )

@@ -1,0 +1,69 @@
+"""Who asks for what: blocks only where no block and no difference of granted rules comes near the minimum."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hushgrid.errors import ConfigurationError
+from hushgrid.rules import resolve_cohort
+from testbed.layout import MARGIN_METERS, lay_out
+
+
+def names(count):
+    return [f"m{number:04}" for number in range(1, count + 1)]
+
+
+def test_the_default_testbed_gives_the_first_consumer_all_and_the_others_a_third_each():
+    wishes = lay_out(names(100), 3, (1, 2), 15)
+    assert [(wish.consumer_id, wish.cohort, wish.window_rounds) for wish in wishes] == [
+        ("consumer-1", "all", 1),
+        ("consumer-2", ("m0001..m0033",), 2),
+        ("consumer-3", ("m0034..m0066",), 1),
+    ]
+
+
+def test_blocks_need_room_for_themselves_and_for_the_rest():
+    assert lay_out(names(54), 3, (1,), 15)[1].cohort == ("m0001..m0018",)
+    assert [wish.cohort for wish in lay_out(names(53), 3, (1,), 15)] == ["all"] * 3
+
+
+def test_fewer_meters_than_the_minimum_are_one_clear_line():
+    with pytest.raises(ConfigurationError, match="14 meters are fewer than the minimum of 15") as caught:
+        lay_out(names(14), 3, (1,), 15)
+    assert "\n" not in str(caught.value)
+    assert [wish.cohort for wish in lay_out(names(15), 2, (1,), 15)] == ["all"] * 2
+
+
+def test_blocks_follow_the_order_of_ids_whatever_order_the_meters_come_in():
+    meters = ["a-10", "a-2", "B", "b", "a", "c", "d", "e"]
+    assert lay_out(meters, 2, (1,), 1)[1].cohort == ("B..a-2",)
+    assert lay_out(meters[::-1], 2, (1,), 1) == lay_out(meters, 2, (1,), 1)
+
+
+@given(
+    count=st.integers(1, 300),
+    consumers=st.integers(1, 7),
+    minimum=st.integers(1, 40),
+    windows=st.lists(st.integers(1, 48), min_size=1, max_size=4),
+)
+def test_every_cohort_and_every_difference_keeps_the_minimum_and_a_margin(count, consumers, minimum, windows):
+    meters = names(count)
+    if count < minimum:
+        with pytest.raises(ConfigurationError):
+            lay_out(meters, consumers, windows, minimum)
+        return
+    wishes = lay_out(meters, consumers, windows, minimum)
+    assert [wish.window_rounds for wish in wishes] == list(itertools.islice(itertools.cycle(windows), consumers))
+    assert len({wish.consumer_id for wish in wishes}) == len({wish.name for wish in wishes}) == consumers
+    everyone, *others = (set(resolve_cohort(wish.cohort, meters)) for wish in wishes)
+    assert everyone == set(meters)
+    if all(other == everyone for other in others):
+        return
+    for size in range(1, len(others) + 1):
+        for blocks in itertools.combinations(others, size):
+            union = set().union(*blocks)
+            assert len(union) == sum(len(block) for block in blocks)
+            assert len(union) >= minimum + MARGIN_METERS
+            assert len(everyone - union) >= minimum + MARGIN_METERS
