@@ -16,7 +16,6 @@ from meter_agent.sources import ConstructedHouseholds, Reading, Source, open_sou
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES = PROJECT / "tests" / "samples"
-SHARED_WIDE = PROJECT.parent / "shared" / "data" / "lcl2013_40h_4w_wide.csv.gz"
 INTERVAL = 1800
 MIDNIGHT = int(dt.datetime(2013, 6, 1, tzinfo=dt.UTC).timestamp()) // INTERVAL
 
@@ -297,8 +296,7 @@ def test_a_meters_sources_import_no_heavy_package():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(not SHARED_WIDE.exists(), reason="the shared London readings are not beside the project")
-def test_the_real_readings_have_their_two_gaps_on_the_first_of_april():
+def test_the_real_readings_have_their_two_gaps_on_the_first_of_april(shared_data):
     first = int(dt.datetime(2013, 4, 1, tzinfo=dt.UTC).timestamp()) // INTERVAL
-    readings = replayed(SHARED_WIDE, ["MAC003021"], first, first + 47)["MAC003021"]
+    readings = replayed(shared_data / "lcl2013_40h_4w_wide.csv.gz", ["MAC003021"], first, first + 47)["MAC003021"]
     assert [at for at, watt_hours in enumerate(readings) if watt_hours is None] == [39, 40]
