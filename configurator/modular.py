@@ -12,6 +12,7 @@ No floating point and no fraction is involved. Vectors are the rows of arrays of
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from hushgrid.field import is_prime
 Bits = NDArray[np.bool_]
 Residues = NDArray[np.int64]
 
-_FIRST_CHUNK = 256
+_FIRST_CHUNK = 128
 _LARGEST_CHUNK = 8192
 
 
@@ -73,19 +74,28 @@ class Echelon:
         left[:, free] = (vectors[:, free] - known) % self.prime
         return left
 
-    def extend(self, vectors: Bits, target_rank: int | None = None) -> list[int]:
-        """Take in every vector that is independent of those before it, until the target; their positions."""
-        target = vectors.shape[1] if target_rank is None else target_rank
+    def extend(
+        self, vectors: Bits, order: NDArray[np.int64] | None = None, coordinates: Sequence[int] | None = None
+    ) -> list[int]:
+        """Take in, in this order, every vector that is independent of those before it; their positions.
+
+        coordinates: which coordinates of the vectors are the basis's (default: all).
+        """
+        full = self.rows.shape[1]
+        if order is None:
+            order = np.arange(len(vectors), dtype=np.int64)
         chosen: list[int] = []
         start, size = 0, _FIRST_CHUNK
-        while start < len(vectors) and self.rank < target:
-            block = self.residuals(vectors[start : start + size])
-            while self.rank < target:
+        while start < order.size and self.rank < full:
+            positions = order[start : start + size]
+            taken = vectors[positions]
+            block = self.residuals(taken if coordinates is None else taken[:, coordinates])
+            while self.rank < full:
                 live = np.flatnonzero(block.any(axis=1))
                 if not live.size:
                     break
                 self._insert(block[live[0]])
-                chosen.append(start + int(live[0]))
+                chosen.append(int(positions[live[0]]))
                 block = (block - block[:, self.pivots[-1], None] * self.rows[-1]) % self.prime
             start, size = start + size, min(2 * size, _LARGEST_CHUNK)
         return chosen
@@ -108,21 +118,31 @@ class Echelon:
         return basis
 
 
-def rank(vectors: Bits) -> int:
-    """The rank over the rationals of 0/1 vectors, proven."""
-    return best_echelon(vectors).rank
+def spread_order(count: int) -> NDArray[np.int64]:
+    """A fixed order of `count` positions that jumps about: neighbours are alike, and elimination wants variety."""
+    step = max(1, int(count * 0.618))
+    while np.gcd(step, count) > 1:
+        step += 1
+    return np.arange(count, dtype=np.int64) * step % max(count, 1)
 
 
-def best_echelon(vectors: Bits) -> Echelon:
+def rank(vectors: Bits, coordinates: Sequence[int] | None = None) -> int:
+    """The rank over the rationals of 0/1 vectors, of some coordinates of them, proven."""
+    return best_echelon(vectors, coordinates).rank
+
+
+def best_echelon(vectors: Bits, coordinates: Sequence[int] | None = None) -> Echelon:
     """The echelon basis modulo a prime at which the rank is the rational one.
 
     One prime is enough when it gives full rank; a lower rank is believed only from all covering primes.
     """
-    short = min(vectors.shape)
+    width = vectors.shape[1] if coordinates is None else len(coordinates)
+    short = min(len(vectors), width)
+    order = spread_order(len(vectors))
     best: Echelon | None = None
     for prime in covering_primes(short):
-        echelon = Echelon(vectors.shape[1], prime)
-        echelon.extend(vectors)
+        echelon = Echelon(width, prime)
+        echelon.extend(vectors, order, coordinates)
         if best is None or echelon.rank > best.rank:
             best = echelon
         if best.rank == short:

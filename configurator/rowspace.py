@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configurator.modular import Bits, Echelon, Residues, best_echelon, covering_primes, rank
+from configurator.modular import Bits, Echelon, Residues, best_echelon, covering_primes, rank, spread_order
 
 Weights = NDArray[np.int64]
 
@@ -88,15 +88,19 @@ def smallest_group(
         critical = np.ones(len(weights), dtype=np.bool_)
     if untouched is None:
         untouched = np.zeros(len(weights), dtype=np.bool_)
-    used = np.flatnonzero((weights > 0) | untouched)
-    signatures, weights, critical, untouched = signatures[used], weights[used], critical[used], untouched[used]
     zero = untouched | (weights >= minimum)
-    if minimum <= 1 or not critical.any() or not signatures.shape[1]:
+    if minimum <= 1 or not (critical & (weights > 0)).any() or not signatures.shape[1]:
         return None
+    used = np.flatnonzero((weights > 0) | untouched)
+    used = used[spread_order(used.size)]
     base = Echelon(signatures.shape[1], covering_primes(1)[0])
-    base.extend(signatures[zero])
+    base.extend(signatures, used[zero[used]])
     if base.rank == signatures.shape[1]:
         return None
+    if used.size < len(weights):
+        signatures, weights, critical, zero = signatures[used], weights[used], critical[used], zero[used]
+    else:
+        used = np.arange(len(weights), dtype=np.int64)
     rows = sorted(best_echelon(signatures).pivots)
     independent = signatures if len(rows) == signatures.shape[1] else signatures[:, rows]
     found = _search(independent, weights, minimum, critical=critical, zero=zero, node_limit=node_limit)
@@ -110,59 +114,65 @@ def _search(
 ) -> Group | None:
     """`smallest_group` for rules that are independent over the rationals."""
     dimension = signatures.shape[1]
+    order = spread_order(len(weights))
+    light = order[~zero[order]]
     for prime in covering_primes(dimension):
         base = Echelon(dimension, prime)
-        base.extend(signatures[zero])
+        base.extend(signatures, order[zero[order]])
         if base.rank == dimension:
             return None
-        light = np.flatnonzero(~zero)
-        trial = _incomplete_base(base, signatures[light], weights[light], minimum)
+        trial = _incomplete_base(base, signatures, light, weights, minimum)
         if trial is None:
             return None
         for combination in trial.orthogonal():
-            classes = light[_touched(signatures[light], combination, prime)]
+            classes = _touched(signatures, combination, prime)
             if weights[classes].sum() < minimum and _is_proven(signatures, classes, critical):
                 return Group(tuple(classes.tolist()), tuple(np.flatnonzero(combination).tolist()), proven=True)
         if light.size * (dimension - base.rank) > _LARGEST_SEARCH:
             break
-        free = [at for at in range(dimension) if at not in set(base.pivots)]
-        everything = np.arange(light.size, dtype=np.int64)
-        unforced = np.zeros(light.size, dtype=np.bool_)
-        vectors = base.residuals(signatures[light])[:, free]
-        points = _merge(_Points(vectors, weights[light], unforced, critical[light], everything, prime))
         budget = _Budget(node_limit)
-        support = _descend(points, minimum - 1, budget) if points is not None else None
+        support = _descend(_outside(base, signatures[light], weights[light], critical[light]), minimum - 1, budget)
         if budget.nodes < 0:
             break
         if support is None:
             return None
-        classes = light[support]
+        classes = np.sort(light[support])
         if _is_proven(signatures, classes, critical):
             return Group(tuple(classes.tolist()), _combined(signatures, classes, critical, prime), proven=True)
     return Group((), tuple(range(dimension)), proven=False)
 
 
-def _incomplete_base(base: Echelon, vectors: Bits, weights: Weights, wanted: int) -> Echelon | None:
+def _outside(base: Echelon, vectors: Bits, weights: Weights, critical: Bits) -> _Points | None:
+    """The classes as points of the space of combinations that vanish on `base`."""
+    free = [at for at in range(vectors.shape[1]) if at not in set(base.pivots)]
+    unforced = np.zeros(len(weights), dtype=np.bool_)
+    numbers = np.arange(len(weights), dtype=np.int64)
+    return _merge(_Points(base.residuals(vectors)[:, free], weights, unforced, critical, numbers, base.prime))
+
+
+def _incomplete_base(
+    base: Echelon, signatures: Bits, light: NDArray[np.int64], weights: Weights, wanted: int
+) -> Echelon | None:
     """None when `wanted` disjoint sets of meters each complete `base`: every combination then touches each of them.
 
-    Otherwise what the first set that could not be completed spans. The search is greedy, so this proves nothing, but the
-    combinations orthogonal to it touch few classes beyond those of the sets before.
+    light: positions of the classes to take them from. Otherwise what the first set that could not be completed spans. The
+    search is greedy, so this proves nothing, but the combinations orthogonal to it touch few classes beyond those of the
+    sets before.
     """
-    dimension = vectors.shape[1]
+    dimension = signatures.shape[1]
     enough = wanted * (dimension - base.rank) + 1024
-    if len(vectors) > enough:
-        top = np.argpartition(-weights, enough)[:enough]
-        if _incomplete_base(base, vectors[top], weights[top], wanted) is None:
+    if light.size > enough:
+        top = light[np.sort(np.argpartition(-weights[light], enough)[:enough])]
+        if _incomplete_base(base, signatures, top, weights, wanted) is None:
             return None
     left = np.minimum(weights, wanted)
     for _ in range(wanted):
-        order = np.argsort(-left, kind="stable")
-        order = order[left[order] > 0]
+        order = light[np.argsort(-left[light], kind="stable")]
         trial = base.copy()
-        chosen = trial.extend(vectors[order])
+        chosen = trial.extend(signatures, order[left[order] > 0])
         if trial.rank < dimension:
             return trial
-        left[order[chosen]] -= 1
+        left[chosen] -= 1
     return None
 
 

@@ -69,7 +69,7 @@ def _may_shorten(union: Union, sums: Sequence[Request], bills: Sequence[Request]
     if len(distinct_cohorts(union.new)) < len(union.new):
         return True
     signatures = union.signatures(union.counted(bills))
-    return rank(signatures[:, [union.number(rule) for rule in cohorts]]) < len(cohorts)
+    return rank(signatures, [union.number(rule) for rule in cohorts]) < len(cohorts)
 
 
 def _check_cohort(union: Union, sums: Sequence[Request], bills: Sequence[Request], cohort: Request) -> None:
@@ -105,6 +105,6 @@ def _combined(union: Union, able: Sequence[Request], exempt: Sequence[Request], 
         return []
     if not known or not depends(signatures, known, target):
         return None
-    relations = best_echelon(signatures[:, [*known, target]]).orthogonal()
+    relations = best_echelon(signatures, [*known, target]).orthogonal()
     relation = min((r for r in relations if r[-1]), key=np.count_nonzero)
     return [known[at] for at in np.flatnonzero(relation[:-1])]

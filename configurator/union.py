@@ -86,9 +86,11 @@ class Union:
 
     def signatures(self, counted: Mask) -> Mask:
         """The signatures of the classes with a counted meter."""
-        return self.partition.signatures[self.partition.weights(counted) > 0]
+        held = self.partition.weights(counted) > 0
+        return self.partition.signatures if held.all() else self.partition.signatures[held]
 
 
 def depends(signatures: Mask, known: Sequence[int], target: int) -> bool:
     """Whether cohort `target` is a rational combination of the cohorts `known`; signatures: shape (classes, cohorts)."""
-    return rank(signatures[:, [*known, target]]) == rank(signatures[:, list(known)])
+    together = rank(signatures, [*known, target])
+    return together <= len(known) and together == rank(signatures, known)
