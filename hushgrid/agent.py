@@ -182,7 +182,8 @@ class Agent:
         while True:
             self._reported.clear()
             newest = self.membership.plans.newest
-            figures = self._figures()
+            refused = {name: count for name, count in self.counters.counts.items() if name.startswith("refused")}
+            figures = {**self._figures(), **refused}
             report = Report(role=self.role, plan_version=newest[0].version if newest else 0, figures=figures)
             quiet = report == said
             if self.pacing.conductor_pseudonym is not None:

@@ -324,8 +324,7 @@ class Ppn:
             self._keys = {key: value for key, value in self._keys.items() if key[0] > max(ended)}
 
     def _figures(self) -> dict[str, int]:
-        refused = {name: count for name, count in self.agent.counters.counts.items() if name.startswith("refused")}
-        return {"outstanding": len(self._outstanding), "floor": self.rounds.floor, **refused}
+        return {"outstanding": len(self._outstanding), "floor": self.rounds.floor}
 
 
 async def serve(config: PpnConfig) -> None:

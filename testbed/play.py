@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ _DRAIN_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of a run. left_running: pids that outlived it; stalled: why it ended early, empty else."""
+    """What came of a run. left_running: pids that outlived it; stalled: why it ended early, empty else.
+
+    reports: what each agent last told the conductor, counts by name.
+    """
 
     parameters: Parameters
     broker: RunningBroker
@@ -41,6 +44,7 @@ class Run:
     rounds_seconds: float
     left_running: list[int]
     stalled: str
+    reports: dict[str, dict[str, int]]
 
     @property
     def succeeded(self) -> bool:
@@ -72,6 +76,7 @@ class _Outcome:
     refused: int = 0
     stalled: str = ""
     rounds_seconds: float = 0.0
+    reports: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 async def play(
@@ -116,6 +121,7 @@ async def play(
         rounds_seconds=outcome.rounds_seconds,
         left_running=supervisor.left_running(),
         stalled=outcome.stalled,
+        reports=outcome.reports,
     )
 
 
@@ -181,6 +187,7 @@ async def _conduct(
         except StalledError as error:
             outcome.stalled = str(error)
         finally:
+            outcome.reports = {agent: report.figures for agent, report in conductor.progress.reports.items()}
             outcome.shares, outcome.lost = conductor.progress.total("shares"), conductor.progress.total("lost")
             listening.cancel()
 

@@ -39,7 +39,17 @@ def testbed(tmp_path: Path) -> Callable[..., Finished]:
     def run(*options: str, seconds: float = 110) -> Finished:
         directory, report = tmp_path / f"run-{len(list(tmp_path.iterdir()))}", tmp_path / "report.json"
         report.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "testbed.command", "testbed", "--keep", str(directory), "--json", str(report), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "testbed.command",
+            "testbed",
+            "--keep",
+            str(directory),
+            "--json",
+            str(report),
+            *options,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         content = json.loads(report.read_text()) if report.exists() else {}
         return Finished(done.returncode, done.stdout, done.stderr, content, directory)

@@ -30,7 +30,10 @@ def predicted_rules(directory: Path) -> list[PredictedRule]:
     registry.close()
     return [
         PredictedRule(
-            g.rule.name, frozenset(ids[n] for n in g.cohort), g.rule.window_rounds, tuple(ppns[p] for p in g.rule.points)
+            g.rule.name,
+            frozenset(ids[n] for n in g.cohort),
+            g.rule.window_rounds,
+            tuple(ppns[p] for p in g.rule.points),
         )
         for g in rules
     ]
@@ -70,7 +73,9 @@ def test_real_gaps_are_named_and_left_out(testbed, shared_data):
     assert "MAC003021 had no reading at 2013-04-01 19:30Z, 2013-04-01 20:00Z" in text
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.system), pytest.param(3, marks=pytest.mark.system)])
+@pytest.mark.parametrize(
+    "seed", [1, pytest.param(2, marks=pytest.mark.system), pytest.param(3, marks=pytest.mark.system)]
+)
 def test_without_recovery_exactly_the_predicted_windows_fail(testbed, seed):
     run = testbed("--meters", "20", "--rounds", "12", "--loss", "0.02", "--recovery", "none", "--seed", str(seed))
     assert run.status == 0, run.err
@@ -95,7 +100,8 @@ def test_agreement_gives_every_window_the_predicted_coverage(testbed):
     for row in run.aggregates:
         cohort = rules[row["rule"]].cohort
         counts = [
-            len(included(model, list(rules.values()), r) & cohort) for r in range(row["first_round"], row["last_round"] + 1)
+            len(included(model, list(rules.values()), r) & cohort)
+            for r in range(row["first_round"], row["last_round"] + 1)
         ]
         assert row["included"] == sum(counts)
         sound = min(counts) >= 15 and sum(counts) >= 0.8 * len(cohort) * len(counts)
@@ -147,7 +153,9 @@ def test_the_embedded_broker_serves_a_hundred_meters(testbed):
 @pytest.mark.timeout(400)
 def test_a_thousand_meters_of_real_readings(testbed, shared_data):
     file = shared_data / "lcl2013_300h_year.parquet"
-    run = testbed("--meters", "1000", "--ppns", "5", "--consumers", "4", "--rounds", "24", "--data", str(file), seconds=360)
+    run = testbed(
+        "--meters", "1000", "--ppns", "5", "--consumers", "4", "--rounds", "24", "--data", str(file), seconds=360
+    )
     assert run.status == 0, run.err
     assert run.summary["wrong"] == run.summary["unrecovered"] == 0
     assert run.summary["released"] == run.summary["windows"] == 70
@@ -155,7 +163,18 @@ def test_a_thousand_meters_of_real_readings(testbed, shared_data):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_the_testbed_however_it_ends(tmp_path, number):
-    command = [sys.executable, "-m", "testbed.command", "testbed", "--meters", "20", "--rounds", "400", "--keep", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "testbed.command",
+        "testbed",
+        "--meters",
+        "20",
+        "--rounds",
+        "400",
+        "--keep",
+        str(tmp_path / "run"),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:

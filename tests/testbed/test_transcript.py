@@ -1,0 +1,223 @@
+"""What somebody sees who captures every byte through the broker, and what garbage on every topic does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+from configurator.registry import Registry
+from hushgrid.encoding import lower
+from hushgrid.errors import MessageError
+from hushgrid.keyring import Keyring
+from hushgrid.messages import Envelope, FrameKind, ShareText, frame_kind, share_context
+from hushgrid.sealing import Kind, SealingKey
+from hushgrid.shamir import interpolate
+from hushgrid.topics import ROOT, Channel, parse
+from hushgrid.transport import BrokerAddress
+from testbed.deployment import GRID
+from testbed.households import Truth, constructed_truth
+from testbed.layout import lay_out
+from testbed.parameters import Parameters
+from testbed.play import Run, play
+
+METERS, THRESHOLD = 20, 3
+
+
+class Capture:
+    """A subscriber to everything."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+
+    @contextlib.asynccontextmanager
+    async def running(self, url: str) -> AsyncIterator[None]:
+        address = BrokerAddress.parse(url)
+        async with aiomqtt.Client(address.host, address.port, identifier="eavesdropper") as client:
+            await client.subscribe("#", qos=1)
+
+            async def listen() -> None:
+                async for message in client.messages:
+                    self.messages.append((str(message.topic), bytes(message.payload)))
+
+            task = asyncio.create_task(listen())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+
+def run_testbed(directory: Path, around, rounds: int = 4) -> tuple[Run, Truth]:  # noqa: ANN001
+    parameters = Parameters(meters=METERS, rounds=rounds, threshold=THRESHOLD)
+    truth = constructed_truth(METERS, rounds, seed=1)
+    wishes = lay_out(truth.meters, 3, (1, 2), 15)
+    return asyncio.run(play(parameters, truth, wishes, directory, broker_started=around)), truth
+
+
+def attack(
+    directory: Path, captured: list[tuple[str, bytes]], corrupted: tuple[str, ...]
+) -> dict[tuple[str, int], int]:
+    """Everything an attacker with these PPNs' key files and the whole transcript can recover: (meter, round) -> Wh.
+
+    It knows the plan, the meters' public keys and numbers (the configurator's registry, without any private key).
+    """
+    registry = Registry(directory / "configurator" / "registry.sqlite")
+    head = registry.heads()[0]
+    meters = {agent.number: agent for agent in registry.agents(head.epoch) if agent.role == "meter"}
+    registry.close()
+    keys: dict[int, dict[int, SealingKey]] = {}
+    for ppn in head.ppns:
+        if ppn.id in corrupted:
+            keyring = Keyring(directory / ppn.id / "keys.sqlite")
+            own = keyring.agreement(ppn.id, head.epoch)
+            keyring.close()
+            assert own is not None
+            keys[ppn.point] = {
+                n: SealingKey.derive(
+                    own,
+                    m.key.agreement,
+                    kind=Kind.SHARE,
+                    grid=GRID,
+                    epoch=head.epoch,
+                    sender=m.key.agreement,
+                    recipient=own.public,
+                )
+                for n, m in meters.items()
+                if m.key is not None
+            }
+    shares: dict[tuple[str, int], dict[int, int]] = {}
+    for name, payload in captured:
+        if parse(name).channel is not Channel.SHARE or frame_kind(payload) is not FrameKind.ENVELOPE:
+            continue
+        envelope = Envelope.from_bytes(payload)
+        for number, sealed in envelope.shares.values():
+            for point, by_meter in keys.items():
+                context = share_context(head.digest, number, envelope.point, envelope.round)
+                try:
+                    plain = by_meter[number].unseal(sealed, context, stream=0, round_number=envelope.round)
+                except MessageError:
+                    continue
+                text = ShareText.from_bytes(plain, head.slots, head.field)
+                if text.elements is not None:
+                    shares.setdefault((meters[number].id, envelope.round), {})[point] = text.elements[0]
+    recovered = {}
+    for place, found in shares.items():
+        with contextlib.suppress(Exception):
+            recovered[place] = lower(interpolate(found, head.field), head.reading_bound_watt_hours, head.field)
+    return recovered
+
+
+@pytest.mark.usefixtures("mosquitto")
+def test_a_transcript_needs_t_keys(tmp_path):
+    capture = Capture()
+    run, truth = run_testbed(tmp_path / "run", capture.running)
+    assert run.succeeded
+    assert len(capture.messages) > 200
+    everything = {
+        (m, r): truth.watt_hours(m, r) for m in truth.meters for r in range(truth.first_round, truth.last_round + 1)
+    }
+    ppns = [f"ppn-{number}" for number in range(1, 6)]
+    # Nobody's keys, one PPN's, two PPNs': what comes out is never a reading (a lucky hit in 2**40 would be one).
+    for corrupted in [(), *itertools.combinations(ppns, 1), *itertools.combinations(ppns, THRESHOLD - 1)]:
+        right = [
+            place
+            for place, value in attack(tmp_path / "run", capture.messages, corrupted).items()
+            if value == everything[place]
+        ]
+        assert not right
+    # The control: with t keys the same attack recovers every reading.
+    assert attack(tmp_path / "run", capture.messages, tuple(ppns[:THRESHOLD])) == everything
+    transcript = b"".join(payload for _, payload in capture.messages)
+    for meter in truth.meters:
+        assert meter.encode() not in transcript
+    assert not [name for name, _ in capture.messages if any(meter in name for meter in truth.meters)]
+
+
+@pytest.mark.usefixtures("mosquitto")
+def test_frames_of_one_kind_have_one_length_whatever_they_say(tmp_path):
+    capture = Capture()
+    run_testbed(tmp_path / "run", capture.running)
+    lengths: dict[str, set[int]] = {}
+    for name, payload in capture.messages:
+        channel = parse(name).channel
+        if channel is Channel.AGGREGATE:
+            lengths.setdefault("aggregate", set()).add(len(payload))
+        elif channel is Channel.SHARE:
+            envelope = Envelope.from_bytes(payload)
+            lengths.setdefault("share", set()).update(len(sealed) for _, sealed in envelope.shares.values())
+    assert {kind: len(found) for kind, found in lengths.items()} == {"aggregate": 1, "share": 1}
+
+
+@pytest.mark.usefixtures("mosquitto")
+def test_arbitrary_bytes_on_every_topic_stop_nothing(tmp_path):
+    """An attacker sees real topics and answers each message with garbage, cut, flipped and replayed ones on the same topic."""
+    sent = 0
+
+    @contextlib.asynccontextmanager
+    async def attacker(url: str) -> AsyncIterator[None]:
+        address = BrokerAddress.parse(url)
+        rng = random.Random(7)
+        async with aiomqtt.Client(address.host, address.port, identifier="attacker") as client:
+            await client.subscribe(f"{ROOT}/#", qos=1)
+
+            async def disturb() -> None:
+                nonlocal sent
+                seen: set[bytes] = set()
+                async for message in client.messages:
+                    payload = bytes(message.payload)
+                    if payload in seen or sent > 3000:
+                        continue
+                    flipped = bytearray(payload or b"x")
+                    flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+                    for forged in (
+                        os.urandom(rng.randrange(1, 200)),
+                        payload[: len(payload) // 2],
+                        bytes(flipped),
+                        payload,
+                    ):
+                        seen.add(forged)
+                        sent += 1
+                        await client.publish(str(message.topic), forged, qos=0)
+
+            task = asyncio.create_task(disturb())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    run, _ = run_testbed(tmp_path / "run", attacker)
+    assert run.succeeded, run.stalled
+    assert run.verdict.counts["released"] == run.verdict.counts["windows"]
+    assert sent > 500
+    refused = {
+        name: count
+        for report in run.reports.values()
+        for name, count in report.items()
+        if name.startswith("refused") and count
+    }
+    assert len(refused) >= 3, refused
+
+
+@pytest.mark.usefixtures("mosquitto")
+def test_no_reading_and_no_share_is_in_any_log(tmp_path, monkeypatch):
+    """Readings are canaries: numbers that occur nowhere by chance."""
+    monkeypatch.setenv("HUSHGRID_LOG__LEVEL", "DEBUG")
+    parameters = Parameters(meters=METERS, rounds=3, threshold=THRESHOLD)
+    plain = constructed_truth(METERS, 3, seed=1)
+    canaries = {m: [70_001 + 37 * i + r for r in range(3)] for i, m in enumerate(plain.meters)}
+    truth = Truth(plain.meters, plain.first_round, 3, plain.interval_seconds, plain.label, canaries)
+    run = asyncio.run(play(parameters, truth, lay_out(truth.meters, 1, (1,), 15), tmp_path / "run"))
+    assert run.succeeded
+    logs = "".join(path.read_text() for path in (tmp_path / "run" / "log").glob("*.log"))
+    assert "3 meters stated" not in logs
+    assert "meters stated" in logs
+    for values in canaries.values():
+        for value in values:
+            assert str(value) not in logs
