@@ -1,0 +1,234 @@
+"""`hushgrid experiment pairwise-attack`: what masked readings give away, published beside hardened.
+
+Five attacks, each on what a consumer receives (and, where it says so, on what colluding meters tell it). An attack answers
+for the readings that it has determined and abstains otherwise.
+
+recovered_fraction: readings answered and right, of those that the attackers do not own. bits_leaked: for `bounded-noise`
+the mutual information of a reading with its masked value, estimated; otherwise the determined fraction times log2(D + 1),
+what a reading in [0, D] is worth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import time
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from experiments import pairwise_figures
+from experiments.pairwise_linear import VIEW_ROUNDS, attack_colluding, attack_split
+from experiments.pairwise_noise import IsolatedError, Leakage, isolated_errors, measure_leakage
+from experiments.pairwise_seeds import recover, seed_rows
+from experiments.pairwise_table import (
+    READING_BITS,
+    SPAN_WATT_HOURS,
+    MaskedTable,
+    Readings,
+    Row,
+    constructed_readings,
+    edges_of_degree,
+    hardened,
+    masked_table,
+    published_hashed,
+    wide_csv_readings,
+)
+from hushgrid.errors import RefusedError
+from meter_agent.pairwise import Variant
+
+METERS, ROUNDS, DEGREE = 40, 96, 4
+#: (meters, rounds, degree) of the sweep over seed recovery.
+SWEEP = (*itertools.product((40,), (24, 36, 48, 96), (2, 4, 6, 8)), (200, 96, 4), (500, 96, 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One place of the sweep over seed recovery on `published`, graph unknown."""
+
+    meters: int
+    rounds: int
+    degree: int
+    recovered_fraction: float
+    seconds: float
+
+
+def attack_seeds(
+    variant: Variant, readings: Readings, degree: int, rng: random.Random, *, graph_known: bool
+) -> tuple[Row, MaskedTable, NDArray[np.float64]]:
+    """Seed recovery; the row, the masked table and the readings that the attack gives [meter, round]."""
+    meters, rounds = readings.shape
+    edges = edges_of_degree(meters, degree)
+    table = masked_table(readings, edges, published_hashed(rng) if variant is Variant.PUBLISHED else hardened(meters))
+    rows = seed_rows(rounds, SPAN_WATT_HOURS)
+    found = recover(table.centred(), rows, SPAN_WATT_HOURS, edges if graph_known else None)
+    right = (found.readings == readings) & found.determined[:, None]
+    wrong = int(found.determined.sum()) * rounds - int(right.sum())
+    name = "seed-known-graph" if graph_known else "seed-unknown-graph"
+    fraction = float(right.mean())
+    row = Row(name, variant, degree, readings.size, fraction, fraction * READING_BITS, wrong)
+    return row, table, found.readings
+
+
+def leakage_rows(leakage: list[Leakage]) -> list[Row]:
+    """The `bounded-noise` rows."""
+    return [
+        Row("bounded-noise", one.variant, one.degree, one.readings, one.determined_fraction, one.bits)
+        for one in leakage
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that one run of the command found."""
+
+    rows: list[Row]
+    leakage: list[Leakage]
+    isolated: list[IsolatedError]
+    sweep: list[Swept]
+    shown: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]  # one meter: truth, masked, recovered
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """`rows` as the issue names them, and what the figures are drawn from."""
+        return {
+            "rows": [row.to_json() for row in self.rows],
+            "leakage": [asdict(one) for one in self.leakage],
+            "isolated": [asdict(one) for one in self.isolated],
+            "sweep": [asdict(one) for one in self.sweep],
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def run_attacks(*, full: bool, seed: int, readings_file: Path | None = None) -> Outcome:
+    """All attacks on both variants. full: longer tables for the estimates, and the sweep over seed recovery."""
+    started = time.monotonic()
+    rng = random.Random(seed)
+    readings = _readings(readings_file, rng)
+    rows, shown = [], None
+    for graph_known, variant in itertools.product((True, False), Variant):
+        row, table, answer = attack_seeds(variant, readings, DEGREE, rng, graph_known=graph_known)
+        rows.append(row)
+        if variant is Variant.PUBLISHED:
+            lively = int(readings.std(axis=1).argmax())
+            shown = (readings[lively], table.centred()[lively], answer[lively])
+    leakage = [
+        measure_leakage(variant, degree, METERS, rounds * (4 if full else 1), rng)
+        for variant, rounds in ((Variant.PUBLISHED, 4000), (Variant.HARDENED, 1500))
+        for degree in (1, 2, 4, 8)
+    ]
+    rows += leakage_rows(leakage)
+    short = readings[:, :VIEW_ROUNDS]
+    rows += [attack_colluding(variant, short, rng) for variant in Variant]
+    rows += [attack_split(variant, short, rng) for variant in Variant]
+    fractions = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+    spatial = [
+        one
+        for size in ((40, 1000) if full else (40, 400))
+        for one in isolated_errors(size, fractions, (Fraction(1, 2), Fraction(1), Fraction(2)), rng)
+    ]
+    sweep = [_sweep(*place, rng) for place in SWEEP] if full else []
+    if shown is None:
+        raise RefusedError("no published table was attacked")
+    return Outcome(rows, leakage, spatial, sweep, shown, time.monotonic() - started)
+
+
+def _readings(readings_file: Path | None, rng: random.Random) -> Readings:
+    if readings_file is None:
+        return constructed_readings(METERS, ROUNDS, rng)
+    found, _ = wide_csv_readings(readings_file, ROUNDS)
+    return found[:METERS]
+
+
+def _sweep(meters: int, rounds: int, degree: int, rng: random.Random) -> Swept:
+    started = time.monotonic()
+    readings = constructed_readings(meters, rounds, rng)
+    row, _, _ = attack_seeds(Variant.PUBLISHED, readings, degree, rng, graph_known=False)
+    return Swept(meters, rounds, degree, row.recovered_fraction, round(time.monotonic() - started, 2))
+
+
+def _print(outcome: Outcome, console: Console) -> None:
+    table = Table(
+        "attack", "variant", "degree", "readings", "recovered", "wrong", "bits leaked", title="Pairwise noise"
+    )
+    for row in outcome.rows:
+        table.add_row(
+            row.attack,
+            row.variant.value,
+            str(row.degree),
+            f"{row.readings:,}",
+            f"{100 * row.recovered_fraction:.3g} %",
+            str(row.wrong),
+            f"{row.bits_leaked:.4f}",
+        )
+    console.print(table)
+    bits = Table(
+        "variant", "degree", "bits", "± (1 s.e.)", "exact", "bounded below", title="Bounded noise: bits per reading"
+    )
+    for one in outcome.leakage:
+        bits.add_row(
+            one.variant.value,
+            str(one.degree),
+            f"{one.bits:.4f}",
+            f"{one.error:.4f}",
+            f"{one.exact_bits:.4f}",
+            f"{100 * one.bounded_fraction:.1f} %",
+        )
+    console.print(bits)
+    errors = Table(
+        "noise", "epsilon", "meters", "isolated", "error", "last round", title="Grid sums with isolated meters"
+    )
+    for found in outcome.isolated:
+        if found.isolated_fraction in (0.025, 0.1, 1.0):
+            errors.add_row(
+                found.noise,
+                f"{found.epsilon:g}",
+                str(found.meters),
+                f"{100 * found.isolated_fraction:g} %",
+                f"{100 * found.error_fraction:.2f} %",
+                f"{100 * found.last_round_error_fraction:.2f} %",
+            )
+    console.print(errors)
+    if outcome.sweep:
+        swept = Table(
+            "meters", "rounds", "degree", "recovered", "seconds", title="Seed recovery, graph unknown, published"
+        )
+        for place in outcome.sweep:
+            recovered = f"{100 * place.recovered_fraction:.3g} %"
+            swept.add_row(str(place.meters), str(place.rounds), str(place.degree), recovered, f"{place.seconds:.1f}")
+        console.print(swept)
+    console.print(f"{outcome.seconds:.1f} s")
+
+
+@click.command("pairwise-attack")
+@click.option("--full", is_flag=True, help="Longer tables and the sweep over seed recovery (minutes, not seconds).")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write what was found.")
+@click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Draw both figures into this folder.")
+@click.option(
+    "--readings", type=click.Path(path_type=Path, exists=True), help="Wide CSV of readings instead of constructed ones."
+)
+@click.option(
+    "--seed",
+    default=2020,
+    show_default=True,
+    help="Of readings, published noise and losses. Hardened keys are not seeded.",
+)
+def pairwise_attack(full: bool, json_path: Path | None, figures: Path | None, readings: Path | None, seed: int) -> None:
+    """Attack pairwise noise from masked readings alone: as the paper publishes it, and hardened."""
+    outcome = run_attacks(full=full, seed=seed, readings_file=readings)
+    console = Console()
+    _print(outcome, console)
+    if json_path is not None:
+        json_path.write_text(json.dumps(outcome.to_json(), indent=2) + "\n")
+    if figures is not None:
+        rows = [row.to_json() for row in outcome.rows]
+        drawn = pairwise_figures.attack_figure(rows, outcome.leakage, *outcome.shown)
+        pairwise_figures.save(drawn, figures, "pairwise-attack")
+        pairwise_figures.save(pairwise_figures.isolated_figure(outcome.isolated), figures, "pairwise-isolated")
