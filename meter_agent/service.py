@@ -16,7 +16,7 @@ from hushgrid.agent import Agent
 from hushgrid.bitmap import Bitmap
 from hushgrid.config import read_token
 from hushgrid.control import Role
-from hushgrid.errors import MessageError, RejectReason
+from hushgrid.errors import ConfigurationError, MessageError, RejectReason
 from hushgrid.link import pass_envelope
 from hushgrid.membership import AdoptedPlan, Member
 from hushgrid.messages import Closing, Envelope, FrameKind, Receipt, frame_kind
@@ -28,7 +28,8 @@ from hushgrid.transport import Transport
 from meter_agent.config import MeterConfig
 from meter_agent.outbox import Outbox, Outstanding
 from meter_agent.sharing import derive_keys, seal_statement
-from meter_agent.sources import Source, open_source
+from meter_agent.sources import Source, SourceKind, open_source
+from meter_agent.sources.csv_formats import open_csv
 
 log = logging.getLogger("hushgrid.meter")
 
@@ -61,6 +62,10 @@ class MeterStation:
         )
         self._meters = [meter.id for meter in meters]
         self.outbox = Outbox(config.agent.state_directory / "outbox.sqlite")
+        if config.source.kind is SourceKind.CSV:
+            if config.source.path is None:
+                raise ConfigurationError("source.path: a source of kind csv needs a path")
+            open_csv(config.source.path)  # an unusable file stops the meter at start, not when its first plan comes
         self._sources: dict[str, Source] = {}
         self._plans: dict[int, dict[str, _MeterPlan]] = {}
         self._ids: dict[int, str] = {}
@@ -142,8 +147,7 @@ class MeterStation:
         digest = head.digest
         by_point: dict[int, list[tuple[int, bytes]]] = {}
         for meter in due:
-            reading = await self._sources[meter].read(round_number)
-            slots = None if reading.watt_hours is None else (reading.watt_hours,)
+            slots = await self._read(meter, round_number)
             if slots is not None and abs(slots[0]) > head.reading_bound_watt_hours:
                 log.warning("round %d of %s exceeds the plan's bound and is stated as no reading", round_number, meter)
                 slots = None
@@ -163,6 +167,15 @@ class MeterStation:
         self.outbox.state(round_number, due, envelopes, shares=shares, lost=lost)
         log.info("round %d: %d meters stated, %d shares to %d PPNs", round_number, len(due), shares, len(by_point))
         self.agent.changed()
+
+    async def _read(self, meter: str, round_number: int) -> tuple[int, ...] | None:
+        """The meter's slots of one round; None when the source has no reading, or was not opened for the round."""
+        try:
+            reading = await self._sources[meter].read(round_number)
+        except LookupError:
+            log.warning("the source of %s does not reach round %d: stated as no reading", meter, round_number)
+            return None
+        return None if reading.watt_hours is None else (reading.watt_hours,)
 
     def _pack(self, round_number: int, head: Head, by_point: Mapping[int, list[tuple[int, bytes]]]) -> list[Envelope]:
         most = self.config.outbox.envelope_positions

@@ -10,7 +10,11 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from hushgrid import kernels
 from hushgrid.bitmap import Bitmap
+from hushgrid.field import Field
 from hushgrid.messages import AggregateStatus, AggregateText, WithheldReason
 from hushgrid.plan import Head, Rule
 from hushgrid.schedule import Window
@@ -37,12 +41,21 @@ def contributor_digest(triples: Iterable[tuple[int, int, bytes]]) -> bytes:
     return digest.digest()
 
 
-def sum_elements(
-    vectors: Sequence[tuple[int, ...]], slots: int, weights: Sequence[int], modulus: int
-) -> tuple[int, ...]:
-    """Slot by slot sum_i weight * element mod q; one public integer weight per slot."""
-    columns = zip(*vectors, strict=True) if vectors else [()] * slots
-    return tuple(weight * sum(column) % modulus for weight, column in zip(weights, columns, strict=True))
+def weighted_sums(vectors: Sequence[tuple[int, ...]], weights: Sequence[int], field: Field) -> tuple[int, ...]:
+    """Slot by slot, weight * the sum of elements mod q; one public integer weight per slot."""
+    if not vectors:
+        return (0,) * len(weights)
+    columns = zip(*vectors, strict=True)
+    return tuple(
+        weight * sum_slot(column, field) % field.modulus for weight, column in zip(weights, columns, strict=True)
+    )
+
+
+def sum_slot(elements: Sequence[int], field: Field) -> int:
+    """The sum of one slot's elements mod q, by the array kernel where q fits 64 bits."""
+    if field.modulus < 2**64:
+        return kernels.sum_elements(np.array(elements, dtype=np.uint64), field)
+    return sum(elements) % field.modulus
 
 
 def below_floor(head: Head, rule: Rule, *, fewest: int, included: int, expected: int) -> WithheldReason:
@@ -116,5 +129,5 @@ def aggregate(
         inconsistent=inconsistent,
         meters=len(meters),
         digest=contributor_digest(triples) if released else bytes(32),
-        elements=sum_elements(vectors, head.slots, rule.weights, head.modulus) if released else (0,) * head.slots,
+        elements=weighted_sums(vectors, rule.weights, head.field) if released else (0,) * head.slots,
     )

@@ -26,15 +26,9 @@ from ppn_node.config import PpnConfig
 from ppn_node.journal import Journal, StoredRelease
 from ppn_node.rounds import Rounds
 
-_ANSWERED = frozenset(
-    {
-        RejectReason.CLOSED_ROUND,
-        RejectReason.FORGOTTEN_ROUND,
-        RejectReason.CONFLICTING,
-        RejectReason.WRONG_PLAN,
-        RejectReason.UNKNOWN_METER,
-    }
-)
+#: Refusals a sender hears of, so that its outbox drains: of shares whose seal was good, or of rounds long over. Anything else may
+#: be a message that somebody changed on its way; its sender tries again until the round is closed.
+_ANSWERED = frozenset({RejectReason.CLOSED_ROUND, RejectReason.FORGOTTEN_ROUND, RejectReason.CONFLICTING})
 
 
 @dataclass(slots=True)

@@ -54,7 +54,7 @@ class Capture:
                 task.cancel()
 
 
-def run_testbed(directory: Path, around, rounds: int = 4) -> tuple[Run, Truth]:  # noqa: ANN001
+def run_testbed(directory: Path, around, rounds: int = 4) -> tuple[Run, Truth]:
     parameters = Parameters(meters=METERS, rounds=rounds, threshold=THRESHOLD)
     truth = constructed_truth(METERS, rounds, seed=1)
     wishes = lay_out(truth.meters, 3, (1, 2), 15)
