@@ -69,7 +69,7 @@ async def start_broker(choice: str, supervisor: Supervisor, directory: Path, por
     if port is not None and _in_use(port):
         raise ConfigurationError(f"port {port} is in use")
     for attempt in range(_ATTEMPTS):
-        chosen = port or _free_port()
+        chosen = port or free_port()
         child = await _start(program, chosen, supervisor, directory)
         problem = await _probe(BrokerAddress("127.0.0.1", chosen, secure=False), _READY_SECONDS, child)
         if problem is None:
@@ -106,7 +106,8 @@ def _in_use(port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import importlib
+import importlib.util
 import json
 import shutil
 import signal
@@ -25,8 +26,35 @@ from testbed.parameters import Parameters
 from testbed.play import Run, play
 from testbed.report import show
 
+#: Sub-commands that live elsewhere, imported when they are asked for: name -> (module, attribute, extra that it needs).
+_ELSEWHERE = {
+    "audit": ("configurator.command", "audit_command", "configurator"),
+    "experiment": ("experiments.command", "experiment", "experiments"),
+    "plan": ("configurator.command", "plan_command", "configurator"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+
+class _Commands(click.Group):
+    """The group of all sub-commands; those of `_ELSEWHERE` cost nothing until they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        here = [name for name, (module, _, _) in _ELSEWHERE.items() if importlib.util.find_spec(module) is not None]
+        return sorted([*super().list_commands(ctx), *here])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, extra = _ELSEWHERE[cmd_name]
+        if importlib.util.find_spec(module) is None:
+            return None
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise click.UsageError(f"hushgrid {cmd_name} needs {error.name}: pip install 'hushgrid[{extra}]'") from None
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(hushgrid.__version__, prog_name="hushgrid")
 def main() -> None:
     """Privacy-preserving smart metering: exact sums of household readings that no single node can read."""
@@ -189,23 +217,6 @@ def _play_in(parameters: Parameters, truth: Truth, keep: Path | None, progress: 
     finally:
         if keep is None:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def _attach(module: str, *names: str) -> None:
-    """Add a sub-command whose extra is installed."""
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] in {
-            "configurator",
-            "experiments",
-            "testbed",
-            "hushgrid",
-        }:
-            raise
-        return
-    for name in names:
-        main.add_command(getattr(found, name))
 
 
 if __name__ == "__main__":
