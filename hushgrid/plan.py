@@ -316,6 +316,8 @@ def check_path(root: bytes, digest: bytes, index: int, path: Sequence[bytes]) ->
     for sibling in path:
         if sibling:
             digest = _parent(sibling, digest) if index % 2 else _parent(digest, sibling)
+        elif index % 2:  # only a left node moves up alone
+            raise MessageError(RejectReason.BAD_SIGNATURE, "part is not in the plan")
         index //= 2
     if digest != root or index:
         raise MessageError(RejectReason.BAD_SIGNATURE, "part is not in the plan")
