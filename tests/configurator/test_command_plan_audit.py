@@ -1,0 +1,108 @@
+"""`hushgrid plan` and `hushgrid audit` as they are called."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from configurator.command import audit_command, plan_command
+
+RULES = """
+meters = 100
+width = 2
+threshold = 2
+alpha = 1
+[[rules]]
+name = "all"
+consumer = "grid"
+[[rules]]
+name = "left"
+consumer = "grid"
+cohort = "m0001..m0050"
+[[rules]]
+name = "nearly all"
+consumer = "shop"
+cohort = "m0002..m0100"
+[[rules]]
+name = "never"
+window = 0
+"""
+
+
+@pytest.fixture
+def rules(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES, encoding="utf-8")
+    return path
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_audit_grants_refuses_and_exits_zero(rules, tmp_path):
+    report = tmp_path / "out.json"
+    result = run(audit_command, rules, "--json", report)
+    assert result.exit_code == 0, result.output
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert content["granted"] == ["all", "left"]
+    assert [(r["rule"], r["because_of"]) for r in content["refused"]] == [("nearly all", ["all"]), ("never", [])]
+    assert "m0001" in content["refused"][0]["reason"]
+    assert set(content["refused"][0]) == {"rule", "reason", "because_of"}
+
+
+@pytest.mark.parametrize("solver", ["greedy", "exact"])
+def test_plan_places_all_rules(rules, tmp_path, solver):
+    report = tmp_path / "out.json"
+    result = run(plan_command, rules, "--solver", solver, "--time-limit", 5, "--json", report)
+    assert result.exit_code == 0, result.output
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert content["ppns"] == len(content["loads"]) >= content["lower_bound"]
+    assert sum(content["loads"].values()) == 2 * (100 + 50 + 99 + 100)
+    assert all(len(set(ppns)) == 2 for ppns in content["assignment"].values())
+    assert content["proven"] or solver == "greedy"
+    assert "lower bound" in result.output
+
+
+def test_a_replan_says_how_many_shares_move(rules, tmp_path):
+    plan = tmp_path / "plan.json"
+    assert run(plan_command, rules, "--json", plan).exit_code == 0
+    grown = tmp_path / "grown.toml"
+    grown.write_text(RULES + '[[rules]]\nname = "new"\ncohort = "m0001..m0020"\n', encoding="utf-8")
+    result = run(plan_command, grown, "--existing", plan)
+    assert result.exit_code == 0, result.output
+    assert "0 shares of rules moved" in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("meters = [", "not TOML"),
+        ('meters = 10\n[[rules]]\nname = "a"\ncohort = ["m9"]', "rules[0].cohort: unknown meter m9"),
+        ('meters = 10\n[[rules]]\nname = "a"\n[[rules]]\nname = "a"', "the name a occurs twice"),
+        ('meters = 10\nalpha = 0.5\n[[rules]]\nname = "a"', "0 PPNs can carry that"),
+        (
+            'meters = 10\nppns = 5\nalpha = 1\n[[rules]]\nname = "a"\n[[rules]]\nname = "b"',
+            "all PPNs in service can do 50",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_status_two(tmp_path, text, line):
+    path = tmp_path / "rules.toml"
+    path.write_text(text, encoding="utf-8")
+    result = run(plan_command, path)
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    assert result.output.startswith(f"hushgrid: {path}: ")
+    assert line in result.output
+
+
+def test_files_of_another_kind_are_refused(rules, tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text("[]", encoding="utf-8")
+    result = run(plan_command, rules, "--existing", other)
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    result = run(audit_command, rules, "--json", tmp_path / "no" / "such" / "place.json")
+    assert result.exit_code == 2
