@@ -1,0 +1,54 @@
+"""Every sample configuration is one that its role accepts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configurator.config import ConfiguratorConfig
+from consumer_node.config import ConsumerConfig
+from hushgrid.config import load
+from hushgrid.errors import ConfigurationError
+from meter_agent.config import MeterConfig
+from ppn_node.config import PpnConfig
+
+SAMPLES = Path(__file__).resolve().parent.parent / "deploy" / "samples"
+ROLES = {"configurator": ConfiguratorConfig, "ppn": PpnConfig, "consumer": ConsumerConfig, "meter": MeterConfig}
+
+
+def test_there_is_a_sample_for_every_role_and_no_other():
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_sample_loads(role):
+    load(ROLES[role], SAMPLES / f"{role}.toml")
+
+
+def test_the_environment_overrides_the_file(monkeypatch):
+    monkeypatch.setenv("HUSHGRID_BROKER__URL", "mqtt://elsewhere:1")
+    monkeypatch.setenv("HUSHGRID_CONSUMER__RULES", '[{"name": "one", "cohort": ["a..b"], "window_rounds": 3}]')
+    config = load(ConsumerConfig, SAMPLES / "consumer.toml")
+    assert config.broker.url == "mqtt://elsewhere:1"
+    assert [(rule.name, rule.cohort, rule.window_rounds) for rule in config.consumer.rules] == [("one", ("a..b",), 3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("threshold = 3", "threshold = 9"), "threshold 9 exceeds width 4"),
+        (("width = 4", 'width = "wide"'), "plan.width"),
+        (("[plan]", "[plan]\nunknown = 1"), "plan.unknown"),
+        (("[plan]", "[plan"), "configurator.toml"),
+        (("threshold = 3", "threshold = 2"), "recovery none only"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_the_field(tmp_path, change, said):
+    path = tmp_path / "configurator.toml"
+    path.write_text((SAMPLES / "configurator.toml").read_text().replace(*change))
+    with pytest.raises(ConfigurationError) as refusal:
+        load(ConfiguratorConfig, path)
+    assert said in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value)
