@@ -158,7 +158,7 @@ def audit_command(rules: Path, report: Path | None) -> None:
 def _show_audit(outcome: Audit, console: Console) -> None:
     console.print(f"granted: {len(outcome.granted)}; refused: {len(outcome.refused)}")
     for name in outcome.granted:
-        console.print(f"  granted  {name}", markup=False, highlight=False)
+        console.print(f"  granted  {name}", markup=False, highlight=False, soft_wrap=True)
     for refusal in outcome.refused:
         because = f" [because of {', '.join(refusal.because_of)}]" if refusal.because_of else ""
-        console.print(f"  refused  {refusal.rule}: {refusal.reason}{because}", markup=False, highlight=False)
+        console.print(f"  refused  {refusal.rule}: {refusal.reason}{because}", markup=False, highlight=False, soft_wrap=True)

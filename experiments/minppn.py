@@ -1,0 +1,90 @@
+"""`hushgrid experiment minppn`: how many PPNs are needed, by the paper's greedy and by the exact solver (Table I)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from configurator.command import stops_with_one_line
+from experiments.minppn_figure import draw
+from experiments.minppn_table import WIDTH, influence_of_start, measure, table, write_report
+from hushgrid.errors import ConfigurationError
+
+#: Starts from which the greedy is compared.
+_STARTS = (14, 16, 18, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
+
+
+def _numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers above 0 such as 100,1000")
+    return numbers
+
+
+@click.command()
+@click.option("--producers", default="100,1000,10000", show_default=True, callback=_numbers, help="|P|, a list.")
+@click.option("--consumers", default="10,50", show_default=True, callback=_numbers, help="|C|, a list.")
+@click.option(
+    "--alpha",
+    default=8.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Capacity of a PPN in units of |P| sums (L = alpha |P|).",
+)
+@click.option("--instances", default=10, show_default=True, type=click.IntRange(1), help="Random instances a row.")
+@click.option(
+    "--start-ppns", default=20, show_default=True, type=click.IntRange(1), help="PPNs the greedy starts from."
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
+@click.option("--time-limit", default=30.0, show_default=True, help="Seconds the exact solver may take an instance.")
+@click.option("--starts/--no-starts", default=True, show_default=True, help="Compare starts from 14 to 100 PPNs too.")
+@click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows there as well.")
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("minppn"),
+    show_default=True,
+    help="Where to draw: PNG and SVG of that name.",
+)
+@stops_with_one_line
+def minppn(
+    producers: tuple[int, ...],
+    consumers: tuple[int, ...],
+    alpha: float,
+    instances: int,
+    start_ppns: int,
+    seed: int,
+    time_limit: float,
+    starts: bool,
+    report: Path | None,
+    figure: Path,
+) -> None:
+    """Fewest PPNs (Table I): the paper's greedy and an exact solver with its proof."""
+    console = Console()
+    rows = []
+    for c in consumers:
+        for p in producers:
+            rows.append(  # noqa: PERF401 - rows take time: one at a time is easier to interrupt
+                measure(
+                    c, p, alpha=alpha, count=instances, seed=seed, start_ppns=start_ppns, time_limit_seconds=time_limit
+                )
+            )
+    console.print(table(rows))
+    points = []
+    if starts:
+        points = influence_of_start(
+            max(consumers), max(producers), alpha=alpha, count=instances, seed=seed, starts=_STARTS
+        )
+    parameters = {"alpha": alpha, "width": WIDTH, "instances": instances, "seed": seed, "start_ppns": start_ppns}
+    try:
+        drawn = draw(rows, points, figure)
+        if report is not None:
+            write_report(report, rows, points, parameters)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    console.print("drawn: " + ", ".join(str(path) for path in drawn), soft_wrap=True)
