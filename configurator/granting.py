@@ -52,9 +52,4 @@ def approve(
         raise RefusedError(str(error)) from None
     if len(points) < policy.width:
         raise RefusedError(f"{len(points)} PPNs are in service, {policy.width} are needed")
-    loads = dict.fromkeys(points, 0)
-    for other in granted:
-        for point in other.rule.points:
-            if point in loads:
-                loads[point] += len(other.cohort)
-    return Approved(cohort, minimum, spread(len(cohort), loads, policy.width))
+    return Approved(cohort, minimum, spread(cohort, granted, points, policy.width))

@@ -67,10 +67,21 @@ class BuiltPlan:
     tree: DigestTree
 
 
-def spread(demand: int, loads: Mapping[int, int], width: int) -> tuple[int, ...]:
-    """The `width` least loaded points, ties by point. demand: sums the rule costs at each of its PPNs (M_c)."""
-    del demand  # the same everywhere: only the order of loads matters
-    return tuple(sorted(sorted(loads, key=lambda point: (loads[point], point))[:width]))
+def spread(cohort: frozenset[int], rules: Sequence[GrantedRule], points: Sequence[int], width: int) -> tuple[int, ...]:
+    """The `width` points for a new rule: those to which most of its cohort sends already, then the least loaded.
+
+    So one upload of a meter serves as many rules as it can, and rules over different meters spread. A load is counted in sums a
+    round (M_c of every rule at the point).
+    """
+    loads = dict.fromkeys(points, 0)
+    sending: dict[int, set[int]] = {point: set() for point in points}
+    for granted in rules:
+        for point in granted.rule.points:
+            if point in loads:
+                loads[point] += len(granted.cohort)
+                sending[point] |= granted.cohort & cohort
+    ranked = sorted(points, key=lambda point: (-len(sending[point]), loads[point], point))
+    return tuple(sorted(ranked[:width]))
 
 
 def points_of_meters(rules: Iterable[GrantedRule]) -> dict[int, tuple[int, ...]]:
