@@ -1,0 +1,73 @@
+"""What is not acknowledged stays, as the same bytes, across restarts; what is stated is stated once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hushgrid.bitmap import Bitmap
+from hushgrid.messages import Closing, Envelope, Receipt
+from meter_agent.outbox import Outbox
+
+
+def envelope(sequence: int = 0, point: int = 1, round_number: int = 5, size: int = 4) -> Envelope:
+    return Envelope(1, round_number, point, sequence, size, 0, {at: (at, bytes([at]) * 33) for at in range(size)})
+
+
+def receipt(held=(), refused=(), sequence: int = 0, size: int = 4) -> Receipt:
+    return Receipt(5, 1, sequence, Bitmap.of(size, held), Bitmap.of(size, refused))
+
+
+def test_the_same_bytes_come_back_after_a_restart(tmp_path):
+    box = Outbox(tmp_path / "outbox.sqlite")
+    box.state(5, ["m"], [envelope(), envelope(1, point=2)], shares=8, lost=1)
+    box.acknowledge(receipt(held=[0, 2]))
+    box.close()
+    again = Outbox(tmp_path / "outbox.sqlite")
+    first, second = again.outstanding()
+    assert set(first.still_open().shares) == {1, 3}
+    assert first.still_open().shares[1] == (1, b"\x01" * 33)
+    assert second.still_open() == envelope(1, point=2)
+    assert again.stated_through("m") == 5
+    assert again.tallies() == (8, 1)
+    assert again.next_sequence(5) == 2
+
+
+def test_a_round_is_stated_once(tmp_path):
+    box = Outbox(tmp_path / "outbox.sqlite")
+    box.state(5, ["m"], [envelope()], shares=4, lost=0)
+    for round_number in (5, 4):
+        with pytest.raises(ValueError, match="stated already"):
+            box.state(round_number, ["m"], [envelope(9)], shares=4, lost=0)
+    assert len(box.outstanding()) == 1
+
+
+def test_a_closing_empties_what_one_ppn_has_not_receipted_of_one_round(tmp_path):
+    box = Outbox(tmp_path / "outbox.sqlite")
+    box.state(5, ["m"], [envelope(), envelope(1, point=2)], shares=8, lost=0)
+    box.state(6, ["m"], [envelope(0, round_number=6)], shares=4, lost=0)
+    assert box.close_round(Closing(5, 1))
+    assert [entry.key for entry in box.outstanding()] == [(5, 2, 1), (6, 1, 0)]
+    assert not box.close_round(Closing(5, 1))
+
+
+def test_receipts_of_another_envelope_change_nothing(tmp_path):
+    box = Outbox(tmp_path / "outbox.sqlite")
+    box.state(5, ["m"], [envelope()], shares=4, lost=0)
+    assert not box.acknowledge(receipt(held=[0, 1, 2, 3], sequence=7))
+    assert not box.acknowledge(receipt(held=[0, 1, 2], size=3))
+    assert len(box.outstanding()) == 1
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3))), max_size=6))
+def test_an_envelope_stays_until_every_position_is_answered(tmp_path_factory, answers):
+    box = Outbox(tmp_path_factory.mktemp("box") / "outbox.sqlite")
+    box.state(5, ["m"], [envelope()], shares=4, lost=0)
+    answered: set[int] = set()
+    for held, refused in answers:
+        box.acknowledge(receipt(held, refused - held))
+        answered |= held | refused
+        left = box.outstanding()
+        assert (not left) if answered == {0, 1, 2, 3} else set(left[0].still_open().shares) == {0, 1, 2, 3} - answered
+    box.close()
