@@ -118,6 +118,33 @@ class Echelon:
         return basis
 
 
+def inverses(values: Residues, prime: int) -> Residues:
+    """values^(prime - 2), elementwise: the multiplicative inverses, and 0 for 0."""
+    result, square, exponent = np.ones_like(values), values.copy(), prime - 2
+    while exponent:
+        if exponent & 1:
+            result = result * square % prime
+        square = square * square % prime
+        exponent >>= 1
+    return result
+
+
+def inverse(matrix: Residues, prime: int) -> Residues:
+    """The inverse of a square matrix that is regular modulo the prime. ValueError when it is not."""
+    size = len(matrix)
+    rows = np.hstack([matrix % prime, np.eye(size, dtype=np.int64)])
+    for at in range(size):
+        live = np.flatnonzero(rows[at:, at])
+        if not live.size:
+            raise ValueError("the matrix is singular modulo the prime")
+        rows[[at, at + live[0]]] = rows[[at + live[0], at]]
+        rows[at] = rows[at] * pow(int(rows[at, at]), -1, prime) % prime
+        factors = rows[:, at].copy()
+        factors[at] = 0
+        rows = (rows - factors[:, None] * rows[at]) % prime
+    return rows[:, size:]
+
+
 def spread_order(count: int) -> NDArray[np.int64]:
     """A fixed order of `count` positions that jumps about: neighbours are alike, and elimination wants variety."""
     step = max(1, int(count * 0.618))

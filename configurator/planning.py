@@ -70,8 +70,8 @@ class BuiltPlan:
 def spread(cohort: frozenset[int], rules: Sequence[GrantedRule], points: Sequence[int], width: int) -> tuple[int, ...]:
     """The `width` points for a new rule: those to which most of its cohort sends already, then the least loaded.
 
-    So one upload of a meter serves as many rules as it can, and rules over different meters spread. A load is counted in sums a
-    round (M_c of every rule at the point).
+    points: in order of preference among equals, which makes the choice reproducible. One upload of a meter serves as many
+    rules as it can, and rules over different meters spread. A load is counted in sums a round (M_c of every rule at the point).
     """
     loads = dict.fromkeys(points, 0)
     sending: dict[int, set[int]] = {point: set() for point in points}
@@ -80,7 +80,7 @@ def spread(cohort: frozenset[int], rules: Sequence[GrantedRule], points: Sequenc
             if point in loads:
                 loads[point] += len(granted.cohort)
                 sending[point] |= granted.cohort & cohort
-    ranked = sorted(points, key=lambda point: (-len(sending[point]), loads[point], point))
+    ranked = sorted(points, key=lambda point: (-len(sending[point]), loads[point]))
     return tuple(sorted(ranked[:width]))
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from configurator.modular import Bits, Echelon, Residues, best_echelon, covering_primes, rank, spread_order
+from configurator.bases import disjoint_bases, lightest_of_few
+from configurator.modular import Bits, Echelon, Residues, best_echelon, covering_primes, inverses, rank, spread_order
 
 Weights = NDArray[np.int64]
 
@@ -118,16 +119,18 @@ def _search(
     light = order[~zero[order]]
     for prime in covering_primes(dimension):
         base = Echelon(dimension, prime)
-        base.extend(signatures, order[zero[order]])
+        fixed = np.array(base.extend(signatures, order[zero[order]]), dtype=np.int64)
         if base.rank == dimension:
             return None
-        trial = _incomplete_base(base, signatures, light, weights, minimum)
-        if trial is None:
+        bases = disjoint_bases(base, signatures, light, weights, minimum)
+        if bases.incomplete is None:
             return None
-        for combination in trial.orthogonal():
+        for combination in bases.incomplete.orthogonal():
             classes = _touched(signatures, combination, prime)
             if weights[classes].sum() < minimum and _is_proven(signatures, classes, critical):
                 return Group(tuple(classes.tolist()), tuple(np.flatnonzero(combination).tolist()), proven=True)
+        if lightest_of_few(bases, fixed, signatures, weights, minimum - 1, prime) is False:
+            return None
         if light.size * (dimension - base.rank) > _LARGEST_SEARCH:
             break
         budget = _Budget(node_limit)
@@ -150,32 +153,6 @@ def _outside(base: Echelon, vectors: Bits, weights: Weights, critical: Bits) -> 
     return _merge(_Points(base.residuals(vectors)[:, free], weights, unforced, critical, numbers, base.prime))
 
 
-def _incomplete_base(
-    base: Echelon, signatures: Bits, light: NDArray[np.int64], weights: Weights, wanted: int
-) -> Echelon | None:
-    """None when `wanted` disjoint sets of meters each complete `base`: every combination then touches each of them.
-
-    light: positions of the classes to take them from. Otherwise what the first set that could not be completed spans. The
-    search is greedy, so this proves nothing, but the combinations orthogonal to it touch few classes beyond those of the
-    sets before.
-    """
-    dimension = signatures.shape[1]
-    enough = wanted * (dimension - base.rank) + 1024
-    if light.size > enough:
-        top = light[np.sort(np.argpartition(-weights[light], enough)[:enough])]
-        if _incomplete_base(base, signatures, top, weights, wanted) is None:
-            return None
-    left = np.minimum(weights, wanted)
-    for _ in range(wanted):
-        order = light[np.argsort(-left[light], kind="stable")]
-        trial = base.copy()
-        chosen = trial.extend(signatures, order[left[order] > 0])
-        if trial.rank < dimension:
-            return trial
-        left[chosen] -= 1
-    return None
-
-
 def _touched(signatures: Bits, combination: Residues, prime: int) -> NDArray[np.int64]:
     """Positions of the classes a combination touches. The sums are exact: 0/1 times residues below 2^31."""
     return np.flatnonzero((signatures @ combination) % prime)
@@ -189,7 +166,7 @@ def _merge(points: _Points) -> _Points | None:
         return None
     vectors: Residues = points.vectors[live, :]
     lead = vectors[np.arange(len(vectors)), (vectors != 0).argmax(axis=1)] if len(vectors) else vectors[:, 0]
-    vectors = vectors * _inverses(lead, prime)[:, None] % prime
+    vectors = vectors * inverses(lead, prime)[:, None] % prime
     lines, line_of = np.unique(vectors, axis=0, return_inverse=True)
     line_of = line_of.reshape(-1)
     renumber = np.full(len(live), -1, dtype=np.int64)
@@ -202,17 +179,6 @@ def _merge(points: _Points) -> _Points | None:
     np.logical_or.at(critical, line_of, points.critical[live])
     point_of = np.where(points.point_of >= 0, renumber[points.point_of], -1)
     return _Points(lines, weights, forced, critical, point_of, prime)
-
-
-def _inverses(values: Residues, prime: int) -> Residues:
-    """values^(prime - 2), elementwise."""
-    result, square, exponent = np.ones_like(values), values.copy(), prime - 2
-    while exponent:
-        if exponent & 1:
-            result = result * square % prime
-        square = square * square % prime
-        exponent >>= 1
-    return result
 
 
 def _without(points: _Points, at: int) -> _Points | None:

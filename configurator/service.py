@@ -281,7 +281,7 @@ class Configurator:
         """Answer the requests that can be answered; those that may name meters still to enrol wait a while."""
         replies: list[_Reply] = []
         outstanding = self.registry.expected(Role.METER) | self.registry.expected(Role.PPN)
-        for key, (asked, body, since) in list(self._pending.items()):
+        for key, (asked, body, since) in sorted(self._pending.items()):
             if outstanding and time.monotonic() - since < self.config.agreement.pending_seconds:
                 continue
             del self._pending[key]
@@ -289,7 +289,8 @@ class Configurator:
         return replies
 
     def _judge(self, consumer: str, body: control.RequestRule) -> control.RuleAnswer:
-        ppns = [agent for agent in self.registry.agents(None) if agent.role is Role.PPN]
+        # By id: the order in which they happened to enrol decides nothing.
+        ppns = sorted((agent for agent in self.registry.agents(None) if agent.role is Role.PPN), key=lambda ppn: ppn.id)
         try:
             approved = approve(
                 body,
