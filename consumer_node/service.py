@@ -57,7 +57,7 @@ class Consumer:
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self.agent.run(self._ask_and_conclude())
+            await self.agent.run(self.agent.keep_working(self._advance, self._work, self._backoff))
         finally:
             self.results.close()
             self.agent.keyring.close()
@@ -86,19 +86,12 @@ class Consumer:
                 log.info("rule %s is %s as number %d", body.name, body.state.value, body.number)
             self.agent.changed()
 
-    async def _ask_and_conclude(self) -> None:
-        while True:
-            self._work.clear()
-            if self.agent.membership.enrolled:
-                await self._ask_due()
-            for key in list(self._answers):
-                self._conclude(*key)
-            self._erase_keys()
-            try:
-                async with asyncio.timeout(self._backoff.seconds_to_next(time.monotonic())):
-                    await self._work.wait()
-            except TimeoutError:
-                continue
+    async def _advance(self) -> None:
+        if self.agent.membership.enrolled:
+            await self._ask_due()
+        for key in list(self._answers):
+            self._conclude(*key)
+        self._erase_keys()
 
     async def _ask_due(self) -> None:
         for name, wish in self._wishes.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from hushgrid.keyring import Keyring
 from hushgrid.membership import AdoptedPlan, Member, Membership
 from hushgrid.pacing import PaceFollower
 from hushgrid.plan import Floors
-from hushgrid.runtime import Counters
+from hushgrid.runtime import Backoff, Counters
 from hushgrid.sealing import seal_box
 from hushgrid.topics import Channel, Topic, inbox, parse, topic
 from hushgrid.transport import MqttTransport, TlsFiles, Transport, Will
@@ -172,6 +173,21 @@ class Agent:
                     raise MessageError(RejectReason.UNKNOWN_KIND, "channel")
             except MessageError as error:
                 self.counters.refuse(name, error)
+
+    async def keep_working(self, step: Callable[[], Awaitable[None]], work: asyncio.Event, backoff: Backoff) -> None:
+        """Take a step whenever there is work or something is due to be repeated; after a reconnection everything is due."""
+        generation = self.transport.generation
+        while True:
+            if self.transport.generation != generation:
+                generation = self.transport.generation
+                backoff.restart()
+            work.clear()
+            await step()
+            try:
+                async with asyncio.timeout(backoff.seconds_to_next(time.monotonic())):
+                    await work.wait()
+            except TimeoutError:
+                continue
 
     def changed(self) -> None:
         """Tell the conductor soon: a figure changed."""

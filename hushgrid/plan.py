@@ -30,13 +30,21 @@ def _from_hex(value: object) -> object:
     return bytes.fromhex(value) if isinstance(value, str) else value
 
 
+def _whole(value: object) -> object:
+    """A number that JSON carries as text, because it may exceed what other readers of JSON can hold."""
+    return int(value) if isinstance(value, str) and len(value) <= _MODULUS_DIGITS else value
+
+
+_MODULUS_DIGITS = 80
 #: Bytes that JSON shows in hexadecimal.
 Hex = Annotated[bytes, BeforeValidator(_from_hex), PlainSerializer(bytes.hex, return_type=str, when_used="json")]
 Key = Annotated[Hex, Field(min_length=32, max_length=32)]
 Signature = Annotated[Hex, Field(min_length=64, max_length=64)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Pseudonym = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
-Modulus = Annotated[int, PlainSerializer(str, return_type=str, when_used="json"), BeforeValidator(int)]
+Modulus = Annotated[
+    int, Field(ge=2, lt=2**256), PlainSerializer(str, return_type=str, when_used="json"), BeforeValidator(_whole)
+]
 Count = Annotated[int, Field(ge=0, lt=2**32)]
 Round = Annotated[int, Field(ge=0, lt=2**63)]
 PointNumber = Annotated[int, Field(ge=1, lt=2**16)]

@@ -75,7 +75,7 @@ class MeterStation:
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self.agent.run(self._state_rounds())
+            await self.agent.run(self.agent.keep_working(self._advance, self._work, self._backoff))
         finally:
             self.outbox.close()
             self.agent.keyring.close()
@@ -111,20 +111,9 @@ class MeterStation:
 
     # Rounds
 
-    async def _state_rounds(self) -> None:
-        generation = self.agent.transport.generation
-        while True:
-            if self.agent.transport.generation != generation:
-                generation = self.agent.transport.generation
-                self._backoff.restart()
-            self._work.clear()
-            await self._state_due()
-            await self._publish_due()
-            try:
-                async with asyncio.timeout(self._backoff.seconds_to_next(time.monotonic())):
-                    await self._work.wait()
-            except TimeoutError:
-                continue
+    async def _advance(self) -> None:
+        await self._state_due()
+        await self._publish_due()
 
     async def _state_due(self) -> None:
         pace, plans = self.agent.pacing.pace, self.agent.membership.plans

@@ -86,7 +86,8 @@ class Ppn:
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self.agent.run(self._commit(), self._advance())
+            working = self.agent.keep_working(self._advance, self._work, self._backoff)
+            await self.agent.run(self._commit(), working)
         finally:
             self.journal.close()
             self.agent.keyring.close()
@@ -227,19 +228,8 @@ class Ppn:
         self._work.set()
 
     async def _advance(self) -> None:
-        generation = self.agent.transport.generation
-        while True:
-            if self.agent.transport.generation != generation:
-                generation = self.agent.transport.generation
-                self._backoff.restart()
-            self._work.clear()
-            await self._freeze_due()
-            await self._say_what_is_due()
-            try:
-                async with asyncio.timeout(self._backoff.seconds_to_next(time.monotonic())):
-                    await self._work.wait()
-            except TimeoutError:
-                continue
+        await self._freeze_due()
+        await self._say_what_is_due()
 
     async def _freeze_due(self) -> None:
         pace, plans = self.agent.pacing.pace, list(self.agent.membership.plans)

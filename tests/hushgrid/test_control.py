@@ -1,0 +1,185 @@
+"""Statements: every kind comes back, and no JSON whatever raises anything but MessageError."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hushgrid import control
+from hushgrid.control import Certificate, Role, Statement, check_certificate, countersign
+from hushgrid.errors import MessageError, RejectReason
+from hushgrid.messages import WithheldReason
+from hushgrid.plan import EpochKey, Floors, Head, PlanBook, PpnEntry, check_head, check_roofs
+from hushgrid.sealing import Identity
+
+IDENTITIES = {n: Identity.from_bytes(bytes([n]) * 32) for n in range(1, 6)}
+
+
+def head(version: int = 1, **changes) -> Head:
+    ppns = tuple(
+        PpnEntry(
+            id=f"ppn-{n}", point=n, operator=changes.get("operator", f"o{n}"), identity=identity.public,
+            key=EpochKey.sign(identity, "g", changes.get("epoch", 0), bytes([n]) * 32),
+        )
+        for n, identity in IDENTITIES.items()
+    )  # fmt: skip
+    content = {
+        "grid": "g", "version": version, "previous": b"", "epoch": 0, "valid_from_round": 10, "interval_seconds": 1800, "threshold": 3,
+        "width": 4, "modulus": 2**55 - 55, "slots": 1, "reading_bound_watt_hours": 1000, "recovery": "agree", "minimum_contributors": 15,
+        "coverage_floor_fraction": 0.8, "ppns": ppns, "meters": 3, "parts": 1, "parts_root": b"r" * 32,
+    }  # fmt: skip
+    return Head(**(content | {k: v for k, v in changes.items() if k != "operator"}))
+
+
+KEY = EpochKey.sign(IDENTITIES[1], "g", 0, b"a" * 32)
+PAGE = control.DecisionPage(size=3, included=b"\x01", gaps=b"\x02", inconsistent=b"\x00")
+WITHHELD = control.Withheld(rule=1, first_round=0, reason=WithheldReason.BELOW_MINIMUM)
+CORE = control.DecisionCore(round=1, version=1, pages=(PAGE.digest,), punctual=(1, 2), withheld=(WITHHELD,))
+BODIES = [
+    control.Enrol(role=Role.PPN, token="t" * 20, identity=IDENTITIES[1].public, operator="o", keys=(KEY,)),
+    control.Enrolled(number=3, epoch=1),
+    control.AnnounceKeys(keys=(KEY,)),
+    control.KeysKnown(epoch=1),
+    control.Refusal(of="enrol", reason="no"),
+    control.RequestRule(name="r", cohort="all", window_rounds=2),
+    control.WithdrawRule(name="r"),
+    control.RuleAnswer(name="r", state="refused", reason="no", because_of=("a",)),
+    control.RequestParts(version=1, agents=("m1",)),
+    control.PartPage(version=1, recipient="m1", page=0, pages=1, leaf=0, path=(b"x" * 32, b""), part="{}"),
+    control.NoPart(version=1, recipient="m1"),
+    control.RosterPage(
+        round=1, version=1, point=1, page=0, pages=1, size=3, readings=b"\x01", gaps=b"\x02", tags=b"12345678"
+    ),
+    control.DecisionMessage(core=CORE, signature=b"s" * 64, index=0, page=PAGE),
+    countersign(IDENTITIES[1], 1, 1, b"d" * 32),
+    Certificate(round=1, digest=b"d" * 32, signatures=((1, b"s" * 64),)),
+    control.Report(role=Role.PPN, figures={"a": 1}),
+    control.Card(grid="g", key=KEY),
+    control.PublishedHead(head=head()),
+    control.Clock(metered_through=4, frozen_through=-1),
+]
+
+
+def test_every_kind_of_statement_is_tried():
+    assert {body.kind for body in BODIES} == control.KINDS
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.kind)
+def test_a_statement_comes_back_and_is_its_senders(body):
+    wire = Statement(sender="a", recipient="b", sequence=1, body=body).to_bytes(IDENTITIES[1])
+    statement, signed = Statement.from_bytes(wire)
+    assert statement.body == body
+    signed.check(IDENTITIES[1].public)
+    with pytest.raises(MessageError):
+        signed.check(IDENTITIES[2].public)
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("9" * 5000)
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def replaced(content, path, value):
+    if not path:
+        return value
+    copy = dict(content) if isinstance(content, dict) else list(content)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], value)
+    return copy
+
+
+def paths(content, here=()):
+    yield here
+    steps = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for step, inner in steps:
+        yield from paths(inner, (*here, step))
+
+
+@given(st.sampled_from(BODIES), st.data(), values)
+def test_a_statement_with_anything_anywhere_raises_nothing_but_a_message_error(body, data, value):
+    content = json.loads(Statement(sender="a", recipient="b", sequence=1, body=body).to_json())
+    path = data.draw(st.sampled_from(list(paths(content))))
+    wire = b"\x01" + bytes(64) + json.dumps(replaced(content, path, value)).encode()
+    try:
+        statement, signed = Statement.from_bytes(wire)
+    except MessageError:
+        return
+    with pytest.raises(MessageError):
+        signed.check(IDENTITIES[1].public)
+    assert statement
+
+
+def test_an_unknown_kind_is_named_as_such():
+    wire = b"\x01" + bytes(64) + b'{"sender":"a","recipient":"b","sequence":0,"body":{"kind":"price-signal"}}'
+    with pytest.raises(MessageError) as refusal:
+        Statement.from_bytes(wire)
+    assert refusal.value.reason is RejectReason.UNKNOWN_KIND
+
+
+@pytest.mark.parametrize(
+    ("points", "enough"), [((1, 2), False), ((1, 2, 3), True), ((1, 1, 2), False), ((1, 2, 3, 4, 5), True)]
+)
+def test_a_certificate_needs_more_than_half_of_all_ppns(points, enough):
+    signatures = tuple((n, countersign(IDENTITIES[n], 7, n, b"d" * 32).signature) for n in points)
+    certificate = Certificate(round=7, digest=b"d" * 32, signatures=signatures)
+    if enough:
+        check_certificate(certificate, head())
+        for changed in ({"round": 8}, {"digest": b"e" * 32}):
+            with pytest.raises(MessageError):
+                check_certificate(certificate.model_copy(update=changed), head())
+    else:
+        with pytest.raises(MessageError):
+            check_certificate(certificate, head())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 5},
+        {"threshold": 2},
+        {"modulus": 2**55},
+        {"modulus": 3},
+        {"width": 6},
+        {"epoch": 1, "ppns": head().ppns},
+    ],
+)
+def test_an_unsound_head_is_refused(changes):
+    with pytest.raises(ValueError, match=r"threshold|modulus|epoch"):
+        head(**changes)
+
+
+def test_an_agent_refuses_a_head_below_its_floors():
+    check_head(head(), Floors(3, 15))
+    pinned = Floors(3, 15, (("ppn-1", IDENTITIES[2].public),))
+    for floors in (Floors(4, 15), Floors(3, 16), pinned):
+        with pytest.raises(MessageError) as refusal:
+            check_head(head(), floors)
+        assert refusal.value.reason is RejectReason.BELOW_FLOOR
+    forged = head().ppns[0].model_copy(update={"key": EpochKey.sign(IDENTITIES[2], "g", 0, b"x" * 32)})
+    with pytest.raises(MessageError):
+        check_head(head().model_copy(update={"ppns": (forged, *head().ppns[1:])}), Floors())
+
+
+def test_a_meter_refuses_to_give_one_operator_t_shares():
+    check_roofs(head(), (1, 2, 3, 4))
+    with pytest.raises(MessageError, match="would hold 4 shares"):
+        check_roofs(head(operator="one"), (1, 2, 3, 4))
+    check_roofs(head(operator="one"), (1, 2))
+
+
+def test_plans_only_rise_and_a_round_keeps_its_own():
+    book: PlanBook[str] = PlanBook()
+    book.add(head(1), "first")
+    book.add(head(2, valid_from_round=20), "second")
+    assert book.in_force(9) is None
+    assert [book.in_force(r)[1] for r in (10, 19, 20, 99)] == ["first", "first", "second", "second"]
+    book.add(head(2, valid_from_round=20), "again")
+    for bad in (head(1), head(2, valid_from_round=21), head(3, valid_from_round=5)):
+        with pytest.raises(MessageError) as refusal:
+            book.add(bad, "bad")
+        assert refusal.value.reason is RejectReason.ROLLED_BACK
