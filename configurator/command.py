@@ -161,4 +161,6 @@ def _show_audit(outcome: Audit, console: Console) -> None:
         console.print(f"  granted  {name}", markup=False, highlight=False, soft_wrap=True)
     for refusal in outcome.refused:
         because = f" [because of {', '.join(refusal.because_of)}]" if refusal.because_of else ""
-        console.print(f"  refused  {refusal.rule}: {refusal.reason}{because}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"  refused  {refusal.rule}: {refusal.reason}{because}", markup=False, highlight=False, soft_wrap=True
+        )
