@@ -31,6 +31,8 @@ Weights = NDArray[np.int64]
 NODE_LIMIT = 400
 #: Entries (classes x dimensions) above which a search is not begun.
 _LARGEST_SEARCH = 20_000_000
+#: Steps x classes x dimensions^2 that a search may cost.
+_LARGEST_WORK = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def _search(
             return None
         if light.size * (dimension - base.rank) > _LARGEST_SEARCH:
             break
-        budget = _Budget(node_limit)
+        work = light.size * (dimension - base.rank) ** 2
+        budget = _Budget(min(node_limit, 1 + _LARGEST_WORK // work))
         support = _descend(_outside(base, signatures[light], weights[light], critical[light]), minimum - 1, budget)
         if budget.nodes < 0:
             break

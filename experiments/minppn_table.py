@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from configurator import exact_placement
@@ -140,7 +140,9 @@ def table(rows: Sequence[Row]) -> Table:
     """Table I, ours beside the paper's."""
     start = rows[0].start_ppns if rows else 0
     out = Table(
-        title=f"Table I: PPNs needed (w = t = {WIDTH}); greedy (min-max) from {start} PPNs", box=SIMPLE, pad_edge=False
+        title=f"Table I: PPNs needed (w = t = {WIDTH}); greedy (min-max) from {start} PPNs",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
     )
     for title in ("|C|", "|P|", "greedy", "paper", "time", "exact", "proven", "time", "gap"):
         out.add_column(title, justify="right", no_wrap=True)

@@ -7,10 +7,12 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configurator.modular import covering_primes, rank
+from configurator.bases import disjoint_bases, lightest_of_few
+from configurator.modular import Echelon, covering_primes, inverse, rank
 from configurator.rowspace import smallest_group
 
 
@@ -98,3 +100,33 @@ def test_a_hundred_thousand_different_meters_under_a_hundred_rules():
     found = smallest_group(signatures, weights, 19)
     assert found is not None
     assert (found.classes, found.rules, found.proven) == ((5,), (98, 99), True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 9), st.booleans())
+def test_few_bases_decide_exactly_when_they_decide(seed, rules, limit, heavy):
+    rng = np.random.default_rng(seed)
+    signatures = rng.random((int(rng.integers(rules, 12)), rules)) < 0.6
+    weights = rng.integers(1, 3 if heavy else 2, len(signatures))
+    if rank(signatures) < rules:
+        return
+    prime = covering_primes(rules)[0]
+    base = Echelon(rules, prime)
+    light = np.arange(len(signatures), dtype=np.int64)
+    bases = disjoint_bases(base, signatures, light, weights, limit + 1)
+    found = lightest_of_few(bases, light[:0], signatures, weights, limit, prime)
+    if found is not None:
+        everything = np.ones(len(weights), dtype=np.bool_)
+        assert found == has_group(signatures, weights, limit + 1, everything)
+
+
+def test_an_inverse_is_one_modulo_the_prime():
+    matrix = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    assert (matrix @ inverse(matrix, 2**31 - 1) % (2**31 - 1) == np.eye(3)).all()
+    with pytest.raises(ValueError, match="singular"):
+        inverse(matrix, 2)
+
+
+def test_more_rules_than_a_nineteenth_of_the_meters_can_be_proven_safe():
+    rng = np.random.default_rng(3)
+    assert smallest_group(rng.random((400, 50)) < 0.5, np.ones(400, dtype=np.int64), 19) is None
