@@ -193,7 +193,7 @@ def test_random_rules_with_windows_are_judged_as_by_brute_force(minimum, timed, 
 @pytest.mark.parametrize("minimum", [2, 3, 4])
 @pytest.mark.parametrize("timed", [False, True])
 def test_random_rules_over_up_to_twelve_meters_are_judged_as_by_brute_force(minimum, timed):
-    _judge_random(minimum, 60, meters=12, minimum=minimum, timed=timed, bills=True)
+    _judge_random(minimum, 300, meters=12, minimum=minimum, timed=timed, bills=True)
 
 
 # The named cases
