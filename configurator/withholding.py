@@ -50,23 +50,35 @@ def withhold(
         if (reason := _own_reason(rules[candidate.rule], candidate, included, policy, settled)) is not None
     }
     question = _Rounds(granted, included, policy)
-    for round_ in _rounds_at_stake(rules, candidates, included):
-        while True:
-            open_ = [candidate for candidate in candidates if candidate not in held]
-            at_hand = [*released, *open_]
-            now = [release for release in at_hand if round_ in _rounds(rules[release.rule], release)]
-            before = [release for release in at_hand if round_ - 1 in _rounds(rules[release.rule], release)]
-            guilty = question.leak(round_, now, before)
-            if guilty is None:
-                break
-            latest = next((candidate for candidate in reversed(open_) if candidate.rule in guilty), None)
-            if latest is None:  # what is out already leaks by itself: nothing more may cover this round
-                latest = next((release for release in reversed(now) if release in open_), None)
-            if latest is None:
-                break
-            others = ", ".join(sorted(guilty - {latest.rule}))
-            held[latest] = f"together with {others or 'earlier releases'} it would single out too few meters"
-    return held
+    at_stake = _rounds_at_stake(rules, candidates, included)
+    while True:
+        open_ = [candidate for candidate in candidates if candidate not in held]
+        found = next(filter(None, (_offender(question, at, open_, released) for at in at_stake)), None)
+        if found is None:
+            return held
+        held[found[0]] = found[1]
+
+
+def _offender(
+    question: _Rounds, round_: int, open_: Sequence[Release], released: Sequence[Release]
+) -> tuple[Release, str] | None:
+    """The latest candidate of a combination that leaks in a round, and why it is held back.
+
+    A bill that is held back no longer exempts its meters in other rounds: all rounds are then asked again.
+    """
+    at_hand = [*released, *open_]
+    now = [release for release in at_hand if round_ in _rounds(question.rules[release.rule], release)]
+    before = [release for release in at_hand if round_ - 1 in _rounds(question.rules[release.rule], release)]
+    guilty = question.leak(round_, now, before)
+    if guilty is None:
+        return None
+    candidates = [candidate for candidate in open_ if candidate in now or candidate in before]
+    acting = [candidate for candidate in candidates if candidate.rule in guilty]
+    if not candidates:
+        return None  # what is out already leaks by itself, and nothing more touches this round
+    latest = (acting or candidates)[-1]
+    others = ", ".join(sorted(guilty - {latest.rule}))
+    return latest, f"together with {others or 'earlier releases'} it would single out too few meters"
 
 
 def _rounds(rule: Request, release: Release) -> range:
