@@ -1,129 +1,405 @@
-"""The MQTT transport against the real Mosquitto: reconnection, back-pressure, another name."""
+"""MqttTransport where only a real broker shows it: broker crashes, floods, refusals, TLS. Common promises: tests/broker."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import AsyncIterator
+import datetime as dt
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-import aiomqtt
+import psutil
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.transport import BrokerAddress, MqttTransport, TlsFiles, Will
-from testbed.broker import free_port, start_broker
-from testbed.processes import Supervisor
+from hushgrid.transport import INCOMING_HIGH, BrokerAddress, MqttTransport, TlsFiles, Will
+from testbed.processes import Child, Supervisor
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 30.0
+OPEN = "allow_anonymous true\n"
 
 
-@contextlib.asynccontextmanager
-async def broker(directory: Path, port: int) -> AsyncIterator[tuple[Supervisor, str]]:
+async def within(waiting: Awaitable[T]) -> T:
+    return await asyncio.wait_for(waiting, DEADLINE_SECONDS)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - brokers and processes tell nobody when they are ready
+            await asyncio.sleep(0.01)
+
+
+class Broker:
+    """A Mosquitto whose configuration is the test's, on one port through kills and restarts."""
+
+    def __init__(self, program: str, directory: Path, supervisor: Supervisor, configuration: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._program = program
+        self._supervisor = supervisor
+        self._directory = directory
+        self._file = directory / "mosquitto.conf"
+        text = f"listener {self.port} 127.0.0.1\nuser root\npersistence false\nmax_queued_messages 0\n{configuration}"
+        self._file.write_text(text, encoding="utf-8")
+        self.child: Child | None = None
+
+    async def start(self) -> None:
+        command = [self._program, "-c", str(self._file)]
+        self.child = await self._supervisor.start("broker", "broker", command, self._directory / "log", restarts=0)
+        process = psutil.Process(self.child.pid)
+        await until(lambda: any(c.status == psutil.CONN_LISTEN for c in process.net_connections("tcp")))
+
+    async def kill(self) -> None:
+        assert self.child is not None
+        psutil.Process(self.child.pid).kill()
+        await until(lambda: not self.child.running)
+        self._supervisor.children.remove(self.child)
+
+
+Start = Callable[[str], Awaitable[Broker]]
+
+
+@pytest.fixture
+async def start(mosquitto: str, tmp_path: Path) -> AsyncIterator[Start]:
     supervisor = Supervisor()
-    try:
-        running = await start_broker("mosquitto", supervisor, directory, port)
-        supervisor.children[0].restarts = 5
-        yield supervisor, running.url
-    finally:
-        await supervisor.stop_all()
+
+    async def begin(configuration: str) -> Broker:
+        broker = Broker(mosquitto, tmp_path, supervisor, configuration)
+        await broker.start()
+        return broker
+
+    yield begin
+    await supervisor.stop_all()
 
 
-async def take(transport: MqttTransport, count: int, seconds: float = 30) -> list[bytes]:
-    found: list[bytes] = []
-    async with asyncio.timeout(seconds):
-        async for message in transport.messages():
-            found.append(message.payload)
-            if len(found) >= count:
-                return found
-    return found
+async def collect(transport: MqttTransport, wanted: set[bytes]) -> None:
+    left = set(wanted)
+    async for message in transport.messages():
+        left.discard(message.payload)
+        if not left:
+            return
 
 
-@pytest.mark.usefixtures("mosquitto")
-async def test_what_is_published_arrives_in_order(tmp_path):
-    async with broker(tmp_path, free_port()) as (_, url), MqttTransport(url, "a") as a, MqttTransport(url, "b") as b:
-        await b.subscribe("t/+")
-        await b.connected(10)
-        await a.publish("t/first", b"ready")
-        assert await take(b, 1) == [b"ready"]
-        payloads = [str(n).encode() for n in range(2000)]
-        await asyncio.gather(*(a.publish("t/x", payload) for payload in payloads))
-        assert await take(b, 2000) == payloads
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("mqtt://10.0.0.1:1884", BrokerAddress("10.0.0.1", 1884, secure=False)),
+        ("mqtts://broker.example", BrokerAddress("broker.example", 8883, secure=True)),
+        ("mqtt://[::1]/", BrokerAddress("::1", 1883, secure=False)),
+    ],
+)
+def test_a_broker_url_is_read(url: str, address: BrokerAddress) -> None:
+    assert BrokerAddress.parse(url) == address
 
 
-@pytest.mark.usefixtures("mosquitto")
-async def test_a_killed_broker_delays_publishes_and_loses_no_publisher(tmp_path):
-    async with (
-        broker(tmp_path, free_port()) as (supervisor, url),
-        MqttTransport(url, "a") as a,
-        MqttTransport(url, "b") as b,
-    ):
-        await b.subscribe("t/x")
-        await b.connected(10)
-        await a.publish("t/x", b"before")
-        assert await take(b, 1) == [b"before"]
-        before = b.generation
-        supervisor.kill("broker", signal.SIGKILL)
-        late = asyncio.create_task(a.publish("t/x", b"during"))
-        async with asyncio.timeout(30):
-            await b._connection(before)
-            await late
-        # What the broker had acknowledged and forgot is for the layer above, which repeats what has no receipt.
-        await a.publish("t/x", b"after")
-        async with asyncio.timeout(30):
-            async for message in b.messages():
-                if message.payload == b"after":
-                    break
-
-
-@pytest.mark.usefixtures("mosquitto")
-async def test_a_reader_that_falls_behind_holds_the_broker_back_and_loses_nothing(tmp_path):
-    async with broker(tmp_path, free_port()) as (_, url), MqttTransport(url, "reader") as reader:
-        await reader.subscribe("flood")
-        await reader.connected(10)
-        address = BrokerAddress.parse(url)
-        count = 12_000
-        async with aiomqtt.Client(
-            address.host, address.port, identifier="flooder", max_inflight_messages=500
-        ) as flooder:
-            flooder.pending_calls_threshold = count
-            flooding = asyncio.gather(
-                *(flooder.publish("flood", n.to_bytes(4, "big"), qos=1, timeout=60) for n in range(count))
-            )
-            async with asyncio.timeout(60):
-                await flooding
-            held = reader._incoming.qsize() + reader._queue.qsize()
-            assert held < 6000, held  # the rest waits at the broker
-            found = await take(reader, count, 60)
-        assert [int.from_bytes(payload, "big") for payload in found] == list(range(count))
-
-
-@pytest.mark.usefixtures("mosquitto")
-async def test_another_name_keeps_the_subscriptions(tmp_path):
-    async with (
-        broker(tmp_path, free_port()) as (_, url),
-        MqttTransport(url, "old", will=Will("s/old", b"offline")) as moving,
-    ):
-        await moving.subscribe("t/x", "s/+")
-        await moving.connected(10)
-        await moving.rename("new")
-        assert moving.pseudonym == "new"
-        await moving.publish("t/x", b"here")
-        assert await take(moving, 1) == [b"here"]
-
-
-async def test_a_broker_that_is_not_there_is_named():
-    port = free_port()
-    async with MqttTransport(f"mqtt://127.0.0.1:{port}", "a") as transport:
-        with pytest.raises(ConfigurationError, match=f"no broker answers at mqtt://127.0.0.1:{port}"):
-            await transport.connected(1)
-
-
-@pytest.mark.parametrize("url", ["http://x", "mqtt://", "mqtt://h:0", "mqtt://h:port", "mqtt://h/path", "localhost"])
-def test_a_bad_url_is_refused(url):
-    with pytest.raises(ConfigurationError, match="expected mqtt://"):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost",
+        "http://h:1",
+        "mqtt://",
+        "mqtt://h:0",
+        "mqtt://h:99999",
+        "mqtt://h:x",
+        "mqtt://h/path",
+        "mqtt://u:p@h",
+    ],
+)
+def test_another_broker_url_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected mqtt://host:port"):
         BrokerAddress.parse(url)
 
 
-def test_tls_files_that_cannot_be_read_are_named(tmp_path):
+async def test_publishes_made_at_once_arrive_in_the_order_they_were_made(start: Start) -> None:
+    broker = await start(OPEN)
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        payloads = [str(number).encode() for number in range(2000)]
+        await within(asyncio.gather(*(sender.publish("t", payload) for payload in payloads)))
+        reader = receiver.messages()
+        assert [(await within(anext(reader))).payload for _ in payloads] == payloads
+
+
+async def test_publishes_go_on_after_kill_9_of_the_broker_and_all_arrive(start: Start) -> None:
+    broker = await start(OPEN)
+    wanted = {str(number).encode() for number in range(1500)}
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        received: set[bytes] = set()
+
+        async def receive() -> None:
+            async for message in receiver.messages():
+                received.add(message.payload)
+
+        reading = asyncio.create_task(receive())
+        first = asyncio.gather(*(sender.publish("t", payload) for payload in sorted(wanted)[:800]))
+        await until(lambda: len(received) > 50)
+        generations = receiver.generation, sender.generation
+        await broker.kill()
+        waiting = asyncio.gather(*(sender.publish("t", payload) for payload in sorted(wanted)[800:]))
+        await broker.start()
+        await within(receiver.wait_generation(generations[0]))
+        await within(sender.wait_generation(generations[1]))
+        await within(first)
+        await within(waiting)
+        # What the dead broker had acknowledged is lost with it: services send again what has no receipt.
+        await within(asyncio.gather(*(sender.publish("t", payload) for payload in wanted - received)))
+        await until(lambda: received == wanted)
+        reading.cancel()
+
+
+async def test_while_the_broker_is_away_nothing_spins(start: Start) -> None:
+    broker = await start(OPEN)
+    async with MqttTransport(broker.url, "s") as sender:
+        await sender.connected(10)
+        await broker.kill()
+        publishing = [asyncio.create_task(sender.publish("t", b"1")) for _ in range(600)]
+        process = psutil.Process()
+        before = process.cpu_times()
+        await asyncio.sleep(1.0)  # the length of the measurement, not a synchronisation
+        used_seconds = process.cpu_times().user - before.user
+        assert used_seconds < 0.5
+        await broker.start()
+        await within(asyncio.gather(*publishing))
+
+
+async def test_a_slow_reader_holds_a_flood_back_and_gets_all_of_it(start: Start) -> None:
+    broker = await start(OPEN + "max_inflight_messages 200\n")
+    payloads = [number.to_bytes(4, "big") * 500 for number in range(20_000)]  # 40 MB
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        reader = receiver.messages()
+        left, most = set(payloads), 0
+        for begin in range(0, 20_000, 1000):
+            await within(asyncio.gather(*(sender.publish("t", payload) for payload in payloads[begin : begin + 1000])))
+            left.discard((await within(anext(reader))).payload)
+            most = max(most, receiver._incoming.qsize())
+        while left:
+            left.discard((await within(anext(reader))).payload)
+            most = max(most, receiver._incoming.qsize())
+        assert 0 < most <= INCOMING_HIGH + 1
+
+
+async def test_a_reader_that_publishes_cannot_be_flooded_either(start: Start) -> None:
+    broker = await start(OPEN + "max_inflight_messages 200\n")
+    payloads = [number.to_bytes(4, "big") * 50 for number in range(10_000)]
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        await within(asyncio.gather(*(sender.publish("t", payload) for payload in payloads)))
+        reader = receiver.messages()
+        left, most = set(payloads), 0
+        while left:
+            left.discard((await within(anext(reader))).payload)
+            await within(receiver.publish("receipt", b"1"))
+            most = max(most, receiver._incoming.qsize())
+        assert most <= INCOMING_HIGH
+        await until(lambda: not receiver._session.connection._owed)
+
+
+async def test_a_broker_without_a_window_is_held_back_by_not_reading(start: Start) -> None:
+    broker = await start(OPEN + "max_inflight_messages 0\n")
+    payloads = [number.to_bytes(4, "big") * 200 for number in range(15_000)]
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        reader = receiver.messages()
+        first = asyncio.gather(*(sender.publish("t", payload) for payload in payloads[:100]))
+        left = set(payloads)
+        left.discard((await within(anext(reader))).payload)
+        await within(first)
+        for begin in range(100, 15_000, 1000):
+            await within(asyncio.gather(*(sender.publish("t", payload) for payload in payloads[begin : begin + 1000])))
+        assert receiver._session.connection._paused
+        assert receiver._incoming.qsize() <= INCOMING_HIGH + 1
+        await within(receiver.publish("other", b"1"))  # its acknowledgement is behind all that, and comes
+        while left:
+            left.discard((await within(anext(reader))).payload)
+
+
+async def test_messages_at_qos_0_cannot_fill_the_memory(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    broker = await start(OPEN)
+    async with MqttTransport(broker.url, "r") as receiver, MqttTransport(broker.url, "s") as sender:
+        await receiver.connected(10)
+        await sender.connected(10)
+        await receiver.subscribe("t")
+        for number in range(8000):
+            sender._session.connection._paho.publish("t", str(number).encode(), qos=0)
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: receiver._incoming.qsize() >= INCOMING_HIGH)
+        await within(sender.publish("t", b"end"))
+        reader = receiver.messages()
+        while (await within(anext(reader))).payload != b"end":
+            assert receiver._incoming.qsize() <= INCOMING_HIGH + 1
+    assert "QoS 0" in caplog.text
+
+
+async def test_a_renamed_agent_leaves_nothing_at_the_broker_under_its_old_name(start: Start) -> None:
+    broker = await start(OPEN + "log_type all\nlog_dest stderr\n")
+    async with MqttTransport(broker.url, "old-name") as agent, MqttTransport(broker.url, "s") as sender:
+        await agent.connected(10)
+        await agent.subscribe("t")
+        await within(agent.rename("new-name"))
+        await until(lambda: not agent._retiring)
+        await within(sender.publish("t", b"1"))
+        assert (await within(anext(agent.messages()))).payload == b"1"
+    lines = (broker._file.parent / "log").read_text(encoding="utf-8").splitlines()
+    old = [line for line in lines if " as old-name (" in line]
+    assert "c0" in old[0]  # a kept session first
+    assert "c1" in old[-1]  # cleaned away in the end
+    assert any("unsubscribe" in line.lower() and "old-name" in line for line in lines)
+
+
+async def test_publishes_begun_before_a_rename_leave_under_the_old_name(start: Start) -> None:
+    acl = "pattern write %u/#\npattern read #\n"
+    broker = await start(OPEN)
+    await broker.kill()
+    rules = broker._file.parent / "acl"
+    rules.write_text(acl, encoding="ascii")
+    with broker._file.open("a", encoding="utf-8") as file:
+        file.write(f"acl_file {rules}\n")
+    await broker.start()
+    async with MqttTransport(broker.url, "old") as agent, MqttTransport(broker.url, "r") as receiver:
+        await receiver.connected(10)
+        await agent.connected(10)
+        await receiver.subscribe("#")
+        wanted = {f"{name} {number}".encode() for name in ("old", "new") for number in range(700)}
+        before = asyncio.gather(*(agent.publish("old/t", f"old {number}".encode()) for number in range(700)))
+        await asyncio.sleep(0)
+        renaming = asyncio.create_task(agent.rename("new"))
+        await asyncio.sleep(0)
+        after = asyncio.gather(*(agent.publish("new/t", f"new {number}".encode()) for number in range(700)))
+        await within(collect(receiver, wanted))
+        await within(asyncio.gather(before, renaming, after))
+
+
+async def test_no_broker_there_is_one_clear_line() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))  # bound, not listening: nobody else gets the port
+        url = f"mqtt://127.0.0.1:{probe.getsockname()[1]}"
+        async with MqttTransport(url, "a") as transport:
+            with pytest.raises(ConfigurationError, match=f"^no broker answers at {url}: .*[Cc]onnection refused"):
+                await transport.connected(0.5)
+
+
+async def test_a_refusal_is_reported_as_one(start: Start) -> None:
+    broker = await start("allow_anonymous false\n")
+    async with MqttTransport(broker.url, "a") as transport:
+        with pytest.raises(ConfigurationError, match=r"refuses a: .*Not authorized"):
+            await transport.connected(2.0)
+
+
+async def test_a_connection_that_is_waited_for_comes_with_the_broker(start: Start) -> None:
+    broker = await start(OPEN)
+    await broker.kill()
+    async with MqttTransport(broker.url, "a") as transport:
+        publishing = asyncio.create_task(transport.publish("t", b"1"))
+        waiting = asyncio.create_task(transport.connected(DEADLINE_SECONDS))
+        await until(lambda: transport._session.trouble != "no answer")
+        await broker.start()
+        await within(asyncio.gather(publishing, waiting))
+
+
+async def test_logs_carry_no_payload_and_no_topic(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    broker = await start(OPEN)
+    async with MqttTransport(broker.url, "a", will=Will("status/a", b"canary-will")) as transport:
+        await transport.connected(10)
+        await transport.subscribe("canary-topic")
+        await within(transport.publish("canary-topic", b"canary-payload"))
+        assert (await within(anext(transport.messages()))).payload == b"canary-payload"
+        await broker.kill()
+        await broker.start()
+        await within(transport.wait_generation(1))
+    assert "is connected to" in caplog.text
+    assert "is away from" in caplog.text
+    assert "canary" not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("hush"))
+    assert "canary-payload" not in caplog.text
+
+
+def _certify(
+    name: str, issuer: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None
+) -> tuple[bytes, bytes, x509.Name, object]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0] if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+    )
+    certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private, subject, key
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Path:
+    ca, _, name, ca_key = _certify("grid authority", None)
+    (tmp_path / "ca.pem").write_bytes(ca)
+    for role in ("broker", "agent"):
+        certificate, key, _, _ = _certify(role, (name, ca_key))
+        (tmp_path / f"{role}.pem").write_bytes(certificate)
+        (tmp_path / f"{role}.key").write_bytes(key)
+    other, _, _, _ = _certify("another authority", None)
+    (tmp_path / "other.pem").write_bytes(other)
+    return tmp_path
+
+
+async def test_mutual_tls_carries_a_flood_through_a_paused_reader(start: Start, authority: Path) -> None:
+    broker = await start(
+        f"{OPEN}max_inflight_messages 0\ncafile {authority}/ca.pem\ncertfile {authority}/broker.pem\n"
+        f"keyfile {authority}/broker.key\nrequire_certificate true\n"
+    )
+    url = broker.url.replace("mqtt:", "mqtts:")
+    tls = TlsFiles(authority / "ca.pem", authority / "agent.pem", authority / "agent.key")
+    payloads = [number.to_bytes(4, "big") * 100 for number in range(6000)]
+    async with MqttTransport(url, "r", tls=tls) as receiver, MqttTransport(url, "s", tls=tls) as sender:
+        await receiver.connected(10)
+        await receiver.subscribe("t")
+        for begin in range(0, 6000, 1000):
+            await within(asyncio.gather(*(sender.publish("t", payload) for payload in payloads[begin : begin + 1000])))
+        await until(lambda: receiver._session.connection._paused)
+        await within(collect(receiver, set(payloads)))
+
+
+async def test_a_broker_of_another_authority_is_not_spoken_to(start: Start, authority: Path) -> None:
+    broker = await start(
+        f"{OPEN}cafile {authority}/ca.pem\ncertfile {authority}/broker.pem\nkeyfile {authority}/broker.key\n"
+    )
+    tls = TlsFiles(authority / "other.pem", None, None)
+    async with MqttTransport(broker.url.replace("mqtt:", "mqtts:"), "a", tls=tls) as transport:
+        with pytest.raises(ConfigurationError, match="certificate verify failed"):
+            await transport.connected(2.0)
+
+
+def test_tls_files_that_are_not_there_are_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="TLS files"):
-        TlsFiles(tmp_path / "missing.pem", None, None).context()
+        TlsFiles(tmp_path / "absent.pem", None, None).context()
+    bad = tmp_path / "bad.pem"
+    bad.write_text("nothing")
+    with pytest.raises(ConfigurationError, match="TLS files"):
+        TlsFiles(bad, None, None).context()
