@@ -1,125 +1,313 @@
-"""For tests: a broker in memory, with faults as a parameter, and a clock that stands still."""
+"""For tests: a broker in memory whose faults are parameters, and a clock that moves when told. No sleeping, no wall clock.
+
+    broker = MemoryBroker(fault=lambda topic, payload: [payload, payload])   # [] drops, two duplicate
+    async with broker.transport("meter-1") as transport: ...
+    broker.disconnect("meter-1"); broker.reconnect("meter-1")
+
+It keeps the promises of `hushgrid.transport.MqttTransport` on Mosquitto; tests/broker runs the same tests against both.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Self
 
-from hushgrid.transport import Message, Will
+from hushgrid.transport import OUTSTANDING_PUBLISHES, Message, Will
 
-#: What becomes of one message: [] drops it, two copies duplicate it, others change it.
 Fault = Callable[[str, bytes], list[bytes]]
-
-
-def matches(name_filter: str, name: str) -> bool:
-    """Whether an MQTT subscription filter covers a topic."""
-    wanted, parts = name_filter.split("/"), name.split("/")
-    for at, step in enumerate(wanted):
-        if step == "#":
-            return True
-        if at >= len(parts) or step not in ("+", parts[at]):
-            return False
-    return len(wanted) == len(parts)
-
-
-class MemoryBroker:
-    """Delivers in order, keeps retained messages and the sessions of absent clients, and does to each message what `fault` says.
-
-    capture: every (topic, payload) as it was published, before any fault.
-    """
-
-    def __init__(self, fault: Fault = lambda _topic, payload: [payload]) -> None:
-        self.fault = fault
-        self.capture: list[tuple[str, bytes]] = []
-        self.retained: dict[str, bytes] = {}
-        self.sessions: dict[str, MemoryTransport] = {}
-
-    def transport(self, pseudonym: str, will: Will | None = None) -> MemoryTransport:
-        """A client of this broker."""
-        return MemoryTransport(self, pseudonym, will)
-
-    def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Deliver to every session that subscribed, present or absent."""
-        self.capture.append((topic, payload))
-        for copy in self.fault(topic, payload):
-            if retain:
-                self.retained[topic] = copy
-            for session in list(self.sessions.values()):
-                session.deliver(topic, copy)
-        if retain and not payload:
-            self.retained.pop(topic, None)
-
-
-class MemoryTransport:
-    """A `hushgrid.transport.Transport` over a `MemoryBroker`."""
-
-    def __init__(self, broker: MemoryBroker, pseudonym: str, will: Will | None = None) -> None:
-        self.pseudonym = pseudonym
-        self.generation = 0
-        self.filters: dict[str, None] = {}
-        self.incoming: asyncio.Queue[Message] = asyncio.Queue()
-        self._broker = broker
-        self._will = will
-
-    async def __aenter__(self) -> Self:
-        before = self._broker.sessions.get(self.pseudonym)
-        if before is not None and before is not self:  # a persistent session is taken up again
-            self.filters, self.incoming = before.filters, before.incoming
-        self._broker.sessions[self.pseudonym] = self
-        self.generation += 1
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._will is not None:
-            self._broker.publish(self._will.topic, self._will.payload, retain=True)
-
-    def deliver(self, topic: str, payload: bytes) -> None:
-        """What the broker does with a message for this session, if it subscribed to it."""
-        if any(matches(name_filter, topic) for name_filter in self.filters):
-            self.incoming.put_nowait(Message(topic, payload, retained=False))
-
-    def reconnect(self) -> None:
-        """As after a lost connection: the services send again what has no receipt."""
-        self.generation += 1
-
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Hand over one message."""
-        self._broker.publish(topic, payload, retain=retain)
-        await asyncio.sleep(0)
-
-    async def subscribe(self, *filters: str) -> None:
-        """Subscribe; retained messages come at once."""
-        for name_filter in filters:
-            if name_filter not in self.filters:
-                self.filters[name_filter] = None
-                for topic, payload in list(self._broker.retained.items()):
-                    if matches(name_filter, topic):
-                        self.incoming.put_nowait(Message(topic, payload, retained=True))
-
-    async def messages(self) -> AsyncIterator[Message]:
-        """Everything that comes in, for ever."""
-        while True:
-            yield await self.incoming.get()
-
-    async def rename(self, pseudonym: str) -> None:
-        """Go on under another name, with the same subscriptions."""
-        self._broker.sessions.pop(self.pseudonym, None)
-        self.pseudonym = pseudonym
-        self._broker.sessions[pseudonym] = self
-        self.generation += 1
+Hold = Callable[[str, bytes], int]
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """Unix seconds that stand still until advanced. Callable, for whoever takes `now` as a function."""
 
     def __init__(self, now_seconds: float = 0.0) -> None:
-        self.now_seconds = now_seconds
+        self._now_seconds = now_seconds
 
     def __call__(self) -> float:
-        """The time, in seconds."""
-        return self.now_seconds
+        return self._now_seconds
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now_seconds += seconds
+    def now(self) -> float:
+        """The time in Unix seconds."""
+        return self._now_seconds
+
+    def advance(self, seconds: float) -> float:
+        """Let time pass; returns the new time. ValueError for a step back."""
+        if seconds < 0:
+            raise ValueError("this clock does not go back")
+        self._now_seconds += seconds
+        return self._now_seconds
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """MQTT 3.1.1 matching: `+` is one level, a final `#` the parent and everything below; neither leads into `$...`."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in ("+", "#"):
+        return False
+    for position, level in enumerate(wanted):
+        if level == "#":
+            return position == len(wanted) - 1
+        if position >= len(levels) or level not in ("+", levels[position]):
+            return False
+    return len(wanted) == len(levels)
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """What the broker keeps for a client id, present or absent."""
+
+    filters: dict[str, None] = field(default_factory=dict)
+    queued: deque[Message] = field(default_factory=deque)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        """Queue a message, if it was subscribed to."""
+        if any(matches(topic_filter, topic) for topic_filter in self.filters):
+            self.queued.append(Message(topic, payload))
+            self.arrived.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    publications_left: int
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+class MemoryBroker:
+    """Routes between the transports it gives out, in the order of publication.
+
+    fault: what reaches subscribers instead of one published payload: [] drops it, two duplicate it, other bytes corrupt it.
+    hold: after how many further publications it is routed; 0 at once. Held ones come out by `flush` when nothing follows.
+    capture: every (topic, payload) published, wills too, before any fault: what an eavesdropper in the broker reads.
+    retained: the payload kept for each topic. sessions: by client id, of those present and absent.
+    """
+
+    def __init__(self, fault: Fault | None = None, *, hold: Hold | None = None) -> None:
+        self.fault = fault
+        self.hold = hold
+        self.capture: list[tuple[str, bytes]] = []
+        self.retained: dict[str, bytes] = {}
+        self.sessions: dict[str, _Session] = {}
+        self._transports: list[MemoryTransport] = []
+        self._held: list[_Held] = []
+        self._down = False
+
+    def transport(self, pseudonym: str, *, will: Will | None = None) -> MemoryTransport:
+        """A client, connected once entered. Entering under the name of another ends the other, as in MQTT."""
+        return MemoryTransport(self, pseudonym, will)
+
+    def waiting(self, pseudonym: str) -> int:
+        """How many messages a client, present or absent, has not dealt with yet."""
+        session = self.sessions.get(pseudonym)
+        return len(session.queued) if session is not None else 0
+
+    def disconnect(self, pseudonym: str) -> None:
+        """Cut a connection: the will is said, publishes wait and messages are kept until `reconnect`."""
+        transport = self._find(pseudonym)
+        transport.cut_off = True
+        self._end(transport)
+
+    def reconnect(self, pseudonym: str) -> None:
+        """Let a client that was cut off come back; its generation rises."""
+        transport = self._find(pseudonym)
+        transport.cut_off = False
+        self.admit(transport)
+
+    def kill(self, pseudonym: str) -> None:
+        """As kill -9 of the client's process: the will is said; that transport does nothing any more, and its successor, a
+        new transport of the same name, finds the session.
+        """
+        transport = self._find(pseudonym)
+        self._transports.remove(transport)
+        self._end(transport)
+
+    def crash(self) -> None:
+        """As kill -9 of Mosquitto: everybody is cut off; sessions, retained messages and what was queued are lost."""
+        self._down = True
+        for transport in self._transports:
+            transport.attach(None)
+        self.sessions.clear()
+        self.retained.clear()
+        self._held.clear()
+
+    def restart(self) -> None:
+        """After `crash`: everybody comes back and subscribes again."""
+        self._down = False
+        for transport in list(self._transports):
+            self.admit(transport)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish as somebody without a transport of this broker: a stranger, a replay."""
+        self.capture.append((topic, payload))
+        counted = [_Held(held.publications_left - 1, held.topic, held.payload, held.retain) for held in self._held]
+        self._held = [held for held in counted if held.publications_left > 0]
+        later = self.hold(topic, payload) if self.hold is not None else 0
+        if later > 0:
+            self._held.append(_Held(later, topic, payload, retain))
+        else:
+            self._route(topic, payload, retain=retain)
+        for held in counted:
+            if held.publications_left <= 0:
+                self._route(held.topic, held.payload, retain=held.retain)
+
+    def flush(self) -> None:
+        """Route everything held back, in the order of publication."""
+        held_back, self._held = self._held, []
+        for held in held_back:
+            self._route(held.topic, held.payload, retain=held.retain)
+
+    def enter(self, transport: MemoryTransport) -> None:
+        """A transport begins; the one that had its name ends."""
+        for other in [other for other in self._transports if other.pseudonym == transport.pseudonym]:
+            self._transports.remove(other)
+            self._end(other)
+        self._transports.append(transport)
+        self.admit(transport)
+
+    def leave(self, transport: MemoryTransport) -> None:
+        """A transport ends in order: no will is said, the session is kept."""
+        if transport in self._transports:
+            self._transports.remove(transport)
+            transport.attach(None)
+
+    def admit(self, transport: MemoryTransport) -> None:
+        """Connect a transport where it may be; what waits under its former names goes over to its session."""
+        if self._down or transport.cut_off or transport not in self._transports:
+            return
+        session = self.sessions.setdefault(transport.pseudonym, _Session())
+        while transport.former:
+            old = self.sessions.pop(transport.former.pop(), _Session())
+            session.queued.extendleft(reversed(old.queued))
+        transport.attach(session)
+        for topic_filter in transport.filters:
+            self.subscribe(session, topic_filter)
+
+    def subscribe(self, session: _Session, topic_filter: str) -> None:
+        """Every SUBSCRIBE brings the retained messages again, as MQTT 3.1.1 has it."""
+        session.filters[topic_filter] = None
+        for topic, payload in self.retained.items():
+            if matches(topic_filter, topic):
+                session.queued.append(Message(topic, payload, retained=True))
+                session.arrived.set()
+
+    def _route(self, topic: str, payload: bytes, *, retain: bool) -> None:
+        for passed in [payload] if self.fault is None else self.fault(topic, payload):
+            if retain and passed:
+                self.retained[topic] = passed
+            elif retain:
+                self.retained.pop(topic, None)
+            for session in self.sessions.values():
+                session.deliver(topic, passed)
+
+    def _find(self, pseudonym: str) -> MemoryTransport:
+        for transport in self._transports:
+            if transport.pseudonym == pseudonym:
+                return transport
+        raise KeyError(pseudonym)
+
+    def _end(self, transport: MemoryTransport) -> None:
+        was_connected = transport.connected
+        transport.attach(None)
+        if was_connected and transport.will is not None:
+            will = transport.will
+            self.publish(will.topic_of(transport.pseudonym), will.payload, retain=True)
+
+
+class MemoryTransport:
+    """A `hushgrid.transport.Transport` of a MemoryBroker. Messages wait in the broker; one at a time is with the reader."""
+
+    def __init__(self, broker: MemoryBroker, pseudonym: str, will: Will | None) -> None:
+        self.pseudonym = pseudonym
+        self.generation = 0
+        self.will = will
+        self.filters: dict[str, None] = {}
+        self.former: list[str] = []
+        self.cut_off = False
+        self._broker = broker
+        self._session: _Session | None = None
+        self._changed = asyncio.Event()
+        self._room = asyncio.Semaphore(OUTSTANDING_PUBLISHES)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has this client on the line."""
+        return self._session is not None
+
+    async def __aenter__(self) -> Self:
+        self._broker.enter(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._broker.leave(self)
+
+    def attach(self, session: _Session | None) -> None:
+        """For the broker: connected to this session from now on, or to none."""
+        before, self._session = self._session, session
+        if session is not None:
+            self.generation += 1
+        if before is not None:
+            before.arrived.set()  # a reader that waits there looks again
+        self._changed.set()
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Waits for room and for a connection."""
+        async with self._room:
+            await self._connection()
+            self._broker.publish(topic, payload, retain=retain)
+            await asyncio.sleep(0)  # an acknowledgement takes a turn of the loop
+
+    async def subscribe(self, *filters: str) -> None:
+        """At once when connected, and at every reconnection."""
+        for topic_filter in filters:
+            if topic_filter not in self.filters:
+                self.filters[topic_filter] = None
+                if self._session is not None:
+                    self._broker.subscribe(self._session, topic_filter)
+
+    async def unsubscribe(self, *filters: str) -> None:
+        """At once when connected, and no more at reconnections."""
+        for topic_filter in filters:
+            self.filters.pop(topic_filter, None)
+            if self._session is not None:
+                self._session.filters.pop(topic_filter, None)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What the reader had in hand when the connection ended comes again."""
+        while True:
+            session = await self._connection()
+            if not session.queued:
+                session.arrived.clear()
+                await session.arrived.wait()
+                continue
+            generation, message = self.generation, session.queued[0]
+            yield message
+            if self._session is not None and self.generation == generation:
+                session.queued.popleft()
+
+    async def wait_generation(self, after: int) -> int:
+        """Return the generation once it is above `after`."""
+        while self.generation <= after:
+            await self._change()
+        return self.generation
+
+    async def rename(self, pseudonym: str) -> None:
+        """What waited under the old name is still read."""
+        if pseudonym != self.pseudonym:
+            self.former.append(self.pseudonym)
+            self.pseudonym = pseudonym
+            self._broker.admit(self)
+            await self._connection()
+
+    async def _connection(self) -> _Session:
+        while self._session is None:
+            await self._change()
+        return self._session
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
