@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import shutil
 import socket
 import sys
@@ -10,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiomqtt
+import psutil
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.transport import BrokerAddress
 from testbed.processes import Child, Supervisor
 
 _READY_SECONDS = 20.0
+_URL_SECONDS = 3.0
 _ATTEMPTS = 3
 _MOSQUITTO_CONFIGURATION = """\
 # A testbed's own broker: loopback, nobody else, nothing kept.
@@ -61,7 +65,7 @@ async def start_broker(choice: str, supervisor: Supervisor, directory: Path, por
     """
     check_choice(choice)
     if choice not in ("auto", "embedded", "mosquitto"):
-        problem = await _probe(BrokerAddress.parse(choice), deadline_seconds=3.0)
+        problem = await _probe(BrokerAddress.parse(choice), _URL_SECONDS)
         if problem is not None:
             raise ConfigurationError(f"no broker answers at {choice}: {problem}")
         return RunningBroker(choice, f"broker at {choice}")
@@ -118,13 +122,25 @@ async def _probe(address: BrokerAddress, deadline_seconds: float, child: Child |
     """None once the broker accepts an MQTT connection; otherwise what kept it from doing so."""
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_seconds
+    problem = "no answer"
     while True:
-        try:
-            async with aiomqtt.Client(address.host, address.port, identifier="hushgrid-probe", timeout=2):
-                return None
-        except aiomqtt.MqttError as error:
-            if child is not None and not child.running:
-                return "it ended"
-            if loop.time() > end:
-                return str(error)
-            await asyncio.sleep(0.1)
+        if child is not None and not child.running:
+            return "it ended"
+        # Another program's broker may have taken the port first: only what the child itself listens on counts.
+        if child is None or _listens(child.pid, address.port):
+            try:
+                identifier = f"probe-{secrets.token_hex(4)}"
+                async with aiomqtt.Client(address.host, address.port, identifier=identifier, timeout=2):
+                    return None
+            except aiomqtt.MqttError as error:
+                problem = str(error)
+        if loop.time() > end:
+            return problem
+        await asyncio.sleep(0.05)
+
+
+def _listens(pid: int, port: int) -> bool:
+    with contextlib.suppress(psutil.Error):
+        connections = psutil.Process(pid).net_connections("tcp")
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+    return False

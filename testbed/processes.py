@@ -13,18 +13,22 @@ from pathlib import Path
 
 import psutil
 
+from hushgrid.errors import ConfigurationError
 from hushgrid.runtime import EXIT_CONFIGURATION
 
 log = logging.getLogger("hushgrid.processes")
 
 _PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 10.0
-_RESTART_PAUSE_SECONDS = 0.2
+_RESTART_FIRST_SECONDS, _RESTART_MOST_SECONDS = 0.2, 3.0
+_LONG_LIFE_SECONDS = 5.0
+# Looked up here and not in the child: between fork and exec as little as possible may happen.
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def _die_with_parent() -> None:
     """In the child, before exec: the kernel kills it when the testbed dies, however that happens."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -69,10 +73,16 @@ class Supervisor:
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def start(self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20) -> Child:
-        """Start a child; it is started again up to `restarts` times when it ends unasked, but not for exit status 2."""
+        """Start a child; it is started again up to `restarts` times when it ends unasked, but not for exit status 2.
+
+        ConfigurationError when there is no such program.
+        """
         child = Child(role, agent, command, log_file, restarts)
+        try:
+            await self._spawn(child)
+        except OSError as error:
+            raise ConfigurationError(f"{agent} cannot be started: {error}") from None
         self.children.append(child)
-        await self._spawn(child)
         child.watcher = asyncio.create_task(self._watch(child), name=f"watch {agent}")
         return child
 
@@ -90,19 +100,32 @@ class Supervisor:
         child.pids.append(child.process.pid)
 
     async def _watch(self, child: Child) -> None:
+        loop = asyncio.get_running_loop()
+        pause_seconds = _RESTART_FIRST_SECONDS
         while child.process is not None:
+            began = loop.time()
             child.exit_code = await child.process.wait()
             if child.stopping:
                 return
             if child.exit_code == EXIT_CONFIGURATION or len(child.pids) > child.restarts:
-                if not self.failure.done():
-                    self.failure.set_result(f"{child.id} ended with status {child.exit_code}: {child.last_line()}")
+                self._fail(f"{child.id} ended with status {child.exit_code}: {child.last_line()}")
                 return
             log.warning("%s ended with status %s and is started again", child.id, child.exit_code)
-            await asyncio.sleep(_RESTART_PAUSE_SECONDS)
+            if loop.time() - began > _LONG_LIFE_SECONDS:
+                pause_seconds = _RESTART_FIRST_SECONDS
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(_RESTART_MOST_SECONDS, 2 * pause_seconds)
             if child.stopping:
                 return
-            await self._spawn(child)
+            try:
+                await self._spawn(child)
+            except OSError as error:
+                self._fail(f"{child.id} cannot be started again: {error}")
+                return
+
+    def _fail(self, reason: str) -> None:
+        if not self.failure.done():
+            self.failure.set_result(reason)
 
     def child(self, agent: str) -> Child:
         """A child by its agent's id; KeyError."""
@@ -129,13 +152,17 @@ class Supervisor:
                     await process.wait()
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                    process.kill()
                 await process.wait()
             child.exit_code = process.returncode
         if child.watcher is not None:
             child.watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await child.watcher
+        for pid in child.pids:  # what an incarnation started itself is in its process group
+            if not psutil.pid_exists(pid):  # else somebody else has the number by now
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
 
     async def stop_all(self) -> None:
         """Stop everything, the agents together, the broker last."""
@@ -145,13 +172,13 @@ class Supervisor:
                 await self.stop(child)
 
     def left_running(self) -> list[int]:
-        """Started processes that still live; empty after `stop_all`."""
+        """Started processes that still live, and what they started; empty after `stop_all`."""
+        sessions = {pid for child in self.children for pid in child.pids}
         living = []
-        for pid in (pid for child in self.children for pid in child.pids):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(pid)
-                if process.ppid() == os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                    living.append(pid)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+                    living.append(process.pid)
         return living
 
     def rows(self) -> list[dict[str, object]]:
