@@ -1,7 +1,8 @@
 """Arrays of shares: the one module that imports numpy. Tied to the integer reference in `hushgrid.shamir` by a property test.
 
-A field fits the fast path when q * largest point < 2**64, which the first of `hushgrid.field.MODULI` does up to point 512;
-any other field goes through Python integers, with the same results.
+A field fits the fast path when q * (largest point + 1) < 2**64, which the first of `hushgrid.field.MODULI` does up to point
+511; any other q below 2**64 goes through Python integers, with the same results. A larger q is refused: its elements do not
+fit uint64, and `hushgrid.shamir` serves it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _split_slowly(elements: Elements, coefficients: Elements, points: Sequence[i
 
 
 def sum_elements(elements: Elements, field: Field) -> int:
-    """The sum modulo q of any number of elements, exact: shape (n,), uint64 (eq. 2)."""
+    """The sum modulo q of up to 2**32 elements, exact: shape (n,), uint64, below q (eq. 2). Halves are summed apart."""
     _check(elements, field)
     low = int((elements & _LOW).sum(dtype=np.uint64))
     high = int((elements >> _LIMB).sum(dtype=np.uint64))
@@ -85,22 +86,31 @@ def sum_elements(elements: Elements, field: Field) -> int:
 
 
 def masked_sums(elements: Elements, masks: NDArray[np.bool_], field: Field) -> list[int]:
-    """One sum per rule over its members: masks of shape (rules, readings) select from elements of shape (readings,)."""
-    if masks.ndim != 2 or masks.dtype != np.bool_ or masks.shape[1] != len(elements):
+    """One sum modulo q per rule over its members (eq. 2).
+
+    elements: shape (readings,), uint64, below q; masks: shape (rules, readings), bool. Result: one element in [0, q) per rule.
+    """
+    _check(elements, field)
+    if not isinstance(masks, np.ndarray) or masks.dtype != np.bool_ or masks.shape[1:] != elements.shape:
         raise ValueError("masks have shape (rules, readings) and dtype bool")
     return [sum_elements(elements[mask], field) for mask in masks]
 
 
 def recombine_array(shares: Elements, points: Sequence[int], field: Field) -> list[int]:
-    """`shamir.interpolate` at 0 for many: shares of shape (points, readings); one element per reading (eq. 3)."""
-    if shares.ndim != 2 or shares.shape[0] != len(points):
+    """`shamir.interpolate` at 0 for many, by Python integers (eq. 3).
+
+    shares: shape (points, readings), uint64, below q; row i holds the shares at points[i]. Result: one element in [0, q) per
+    reading. Whether further shares lie on the same polynomial is not looked at. ValueError otherwise.
+    """
+    if not isinstance(shares, np.ndarray) or shares.ndim != 2 or shares.shape[0] != len(points):
         raise ValueError("shares have shape (points, readings)")
+    _check(shares.reshape(-1), field)
     weights = shamir.weights(points, field)
     return [sum(w * s for w, s in zip(weights, column, strict=True)) % field.modulus for column in shares.T.tolist()]
 
 
 def _check(elements: Elements, field: Field) -> None:
-    if elements.ndim != 1 or elements.dtype != np.uint64:
+    if not isinstance(elements, np.ndarray) or elements.ndim != 1 or elements.dtype != np.uint64:
         raise ValueError("elements have shape (n,) and dtype uint64")
     if len(elements) and int(elements.max()) >= field.modulus:
         raise ValueError("an element is not below q")
