@@ -17,7 +17,8 @@ from pathlib import Path
 
 from hushgrid.field import MODULI, Field
 from hushgrid.messages import Envelope, sealed_share_bytes
-from testbed.broker import free_port, mosquitto_path
+from testbed.broker import mosquitto_path
+from testbed.engines import free_port
 
 _SHARES_PER_ENVELOPE = 250
 

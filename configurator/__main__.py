@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
 from pathlib import Path
 
 from configurator.config import ConfiguratorConfig
+from configurator.names import check_agent_id
 from configurator.registry import Registry
 from configurator.service import serve
+from configurator.tokens import TOKEN_LIFE, lifetime
 from hushgrid.config import load
 from hushgrid.control import Role
 from hushgrid.errors import HushgridError
@@ -32,9 +35,11 @@ def main() -> None:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE.toml")
         if name == "token":
-            command.add_argument("--agent", required=True, help="id of the agent")
+            command.add_argument("--agent", required=True, type=_agent_id, help="id of the agent")
             roles = [role.value for role in (Role.METER, Role.CARRIER, Role.PPN, Role.CONSUMER)]
             command.add_argument("--role", required=True, choices=roles)
+            hours = TOKEN_LIFE / dt.timedelta(hours=1)
+            command.add_argument("--hours", type=float, default=hours, help=f"how long it is good (default: {hours:g})")
     arguments = parser.parse_args(argv)
     try:
         config = load(ConfiguratorConfig, arguments.config)
@@ -42,10 +47,19 @@ def main() -> None:
         if arguments.command == "identity":
             print(Keyring(directory / "keys.sqlite").identity(config.agent.id).public.hex())
             return
-        tokens = Registry(directory / "registry.sqlite").issue_tokens([(arguments.agent, Role(arguments.role))])
+        life = lifetime(arguments.hours)
+        registry = Registry(directory / "registry.sqlite")
+        tokens = registry.issue_tokens([(arguments.agent, Role(arguments.role))], life)
         print(tokens[arguments.agent])
     except HushgridError as error:
         sys.exit(exit_status(_PROGRAM, error))
+
+
+def _agent_id(text: str) -> str:
+    try:
+        return check_agent_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

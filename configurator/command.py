@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from configurator import exact_placement
 from configurator.approval import Audit, audit
+from configurator.one_line import NumberRange, stops_with_one_line
 from configurator.placement import Placement, PpnId, Problem, place_greedily
 from configurator.rulebook import load
 from hushgrid.errors import ConfigurationError
-from hushgrid.runtime import EXIT_CONFIGURATION
-
-_P = ParamSpec("_P")
-
-
-def stops_with_one_line(command: Callable[_P, None]) -> Callable[_P, None]:
-    """A ConfigurationError becomes one line on standard error and exit status 2."""
-
-    @functools.wraps(command)
-    def stopped(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except ConfigurationError as error:
-            click.echo(f"hushgrid: {' '.join(str(error).split())}", err=True)
-            sys.exit(EXIT_CONFIGURATION)
-
-    return stopped
 
 
 def write_json(path: Path, content: object) -> None:
@@ -55,8 +36,12 @@ _rules_argument = click.argument("rules", type=click.Path(path_type=Path))
 @click.command("plan")
 @_rules_argument
 @click.option("--solver", type=click.Choice(["greedy", "exact"]), default="exact", show_default=True)
-@click.option("--time-limit", default=10.0, show_default=True, help="Seconds that the exact solver may take.")
-@click.option("--start-ppns", default=20, show_default=True, help="PPNs that the greedy starts from.")
+@click.option(
+    "--time-limit", default=10.0, show_default=True, type=NumberRange(0), help="Seconds that the exact solver may take."
+)
+@click.option(
+    "--start-ppns", default=20, show_default=True, type=click.IntRange(1), help="PPNs that the greedy starts from."
+)
 @click.option(
     "--existing",
     type=click.Path(path_type=Path),
@@ -94,7 +79,7 @@ def _existing(path: Path) -> dict[str, tuple[PpnId, ...]]:
         return {str(rule): tuple(str(ppn) for ppn in ppns) for rule, ppns in content["assignment"].items()}
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ConfigurationError(f"{path}: not a plan written by hushgrid plan --json") from None
 
 
@@ -121,14 +106,14 @@ def _show_plan(placement: Placement, problem: Problem, seconds: float, console: 
         table.add_column(title, justify="left" if title == "PPN" else "right")
     for ppn, load_sums in placement.loads_sums.items():
         used = f"{load_sums / capacity[ppn]:.0%}" if capacity[ppn] else "-"
-        table.add_row(str(ppn), str(len(rules[ppn])), str(load_sums), str(capacity[ppn]), used)
+        table.add_row(Text(str(ppn)), str(len(rules[ppn])), str(load_sums), str(capacity[ppn]), used)
     console.print(table)
     plan = Table(title="Plan")
     plan.add_column("rule")
     plan.add_column("sums", justify="right")
     plan.add_column("PPNs")
     for rule, ppns in placement.assignment.items():
-        plan.add_row(rule, str(problem.demands[rule]), " ".join(str(ppn) for ppn in ppns))
+        plan.add_row(Text(rule), str(problem.demands[rule]), Text(" ".join(str(ppn) for ppn in ppns)))
     console.print(plan)
     verdict = "proven optimal" if placement.proven else f"gap at most {placement.gap_fraction:.1%}"
     console.print(

@@ -12,8 +12,8 @@ from hushgrid.bitmap import Bitmap
 from hushgrid.control import DecisionCore, DecisionPage, RosterPage, Withheld
 from hushgrid.errors import MessageError, RejectReason
 from hushgrid.messages import WithheldReason
-from hushgrid.plan import PAGE_METERS, Head, Recovery, Rule
-from hushgrid.schedule import Window, window_of
+from hushgrid.plan import PAGE_METERS, Head, Mechanism, Recovery, Rule
+from hushgrid.schedule import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,35 +81,19 @@ def _different_tags(charges: Mapping[int, Bitmap], rosters: Mapping[int, Roster]
     return Bitmap.of(empty.size, different)
 
 
-def windows_ending(rules: Sequence[tuple[Rule, Bitmap]], round_number: int) -> list[tuple[Rule, Bitmap, Window]]:
-    """The (rule, cohort, window)s whose last round this is and that lie wholly inside the rule's time."""
-    found = []
-    for rule, cohort in rules:
-        window = window_of(round_number, rule.window_rounds)
-        inside = rule.from_round <= window.first and (rule.until_round is None or window.last < rule.until_round)
-        if window.last == round_number and inside:
-            found.append((rule, cohort, window))
-    return found
+def too_few(head: Head, rule: Rule, cohort: Bitmap, window: Window, coverage: Mapping[int, Coverage]) -> WithheldReason:
+    """Invariant 5: whether some round of the window has too few meters, or the window too small a part of the cohort's pairs.
 
-
-def withhold(
-    head: Head, rules: Sequence[tuple[Rule, Bitmap]], round_number: int, coverage: Mapping[int, Coverage]
-) -> tuple[Withheld, ...]:
-    """The (rule, window)s ending now that are not released: too few meters in some round, or too little coverage (inv. 5).
-
-    coverage: by round, of every round of the longest window.
+    coverage: by round, of every round of the window.
     """
-    found = []
-    for rule, cohort, window in windows_ending(rules, round_number):
-        counts = [len(cohort & coverage[r].included.resized(cohort.size)) for r in window]
-        reason = WithheldReason.NONE
-        if min(counts) < max(rule.minimum_contributors, head.minimum_contributors):
-            reason = WithheldReason.BELOW_MINIMUM
-        elif sum(counts) < head.coverage_floor_fraction * len(cohort) * window.rounds:
-            reason = WithheldReason.BELOW_COVERAGE
-        if reason is not WithheldReason.NONE:
-            found.append(Withheld(rule=rule.number, first_round=window.first, reason=reason))
-    return tuple(found)
+    counts = [len(cohort & coverage[r].included.resized(cohort.size)) for r in window]
+    if min(counts) < max(rule.minimum_contributors, head.minimum_contributors):
+        return WithheldReason.BELOW_MINIMUM
+    if sum(counts) < head.coverage_floor_fraction * len(cohort) * window.rounds:
+        return WithheldReason.BELOW_COVERAGE
+    if rule.mechanism is Mechanism.BOTH and min(counts) < len(cohort):
+        return WithheldReason.INCOMPLETE
+    return WithheldReason.NONE
 
 
 def decision_pages(coverage: Coverage) -> tuple[DecisionPage, ...]:

@@ -127,7 +127,7 @@ class _Model:
             if not fixed:
                 self.model.add_implication(self.y[rule, ppn.id], used)
         load = sum(demand * self.y[rule, ppn.id] for rule, demand in self.problem.demands.items())
-        self.model.add(load <= ppn.capacity_sums * used)
+        self.model.add(load <= min(ppn.capacity_sums, sum(self.problem.demands.values())) * used)
 
     def _break_symmetry(self, group: Sequence[Ppn], largest: str) -> None:
         for before, after in itertools.pairwise(group):

@@ -38,9 +38,8 @@ class Circulant:
 
     steps: tuple[int, ...]
 
-    def draw(self, meters: Sequence[str], rng: random.Random) -> tuple[nx.Graph, tuple[str, ...]]:
-        """The graph on a random circle, and that circle. ConfigurationError for bad steps or gcd(m, steps) != 1."""
-        size = len(meters)
+    def check(self, size: int) -> None:
+        """ConfigurationError for steps that do not fit so many meters, or gcd(m, steps) != 1."""
         if (
             not self.steps
             or len(set(self.steps)) != len(self.steps)
@@ -49,6 +48,10 @@ class Circulant:
             raise ConfigurationError(f"circulant steps must be distinct and in [1, {size // 2}] for {size} meters")
         if math.gcd(size, *self.steps) != 1:
             raise ConfigurationError(f"gcd({size}, steps) is not 1: the circulant graph would fall apart")
+
+    def draw(self, meters: Sequence[str], rng: random.Random) -> tuple[nx.Graph, tuple[str, ...]]:
+        """The graph on a random circle, and that circle. ConfigurationError as `check`."""
+        self.check(len(meters))
         ring = _shuffled(meters, rng)
         graph = nx.Graph()
         graph.add_nodes_from(meters)
@@ -63,16 +66,20 @@ class Random:
     probability: float
     margin: float = 0.1
 
-    def draw(self, meters: Sequence[str], rng: random.Random) -> tuple[nx.Graph, tuple[str, ...]]:
-        """A connected graph, and a random circle for edges to be added along.
-
-        ConfigurationError for p at or below (1 + margin) ln m / m; RefusedError when no draw was connected.
-        """
-        threshold = connectivity_threshold(len(meters), self.margin)
+    def check(self, size: int) -> None:
+        """ConfigurationError for p at or below (1 + margin) ln m / m."""
+        threshold = connectivity_threshold(size, self.margin)
         if not threshold < self.probability <= 1:
             raise ConfigurationError(
                 f"p = {self.probability} must exceed (1 + {self.margin}) ln m / m = {threshold:.4f} and be at most 1"
             )
+
+    def draw(self, meters: Sequence[str], rng: random.Random) -> tuple[nx.Graph, tuple[str, ...]]:
+        """A connected graph, and a random circle for edges to be added along.
+
+        ConfigurationError as `check`; RefusedError when no draw was connected.
+        """
+        self.check(len(meters))
         order = sorted(meters)
         for _ in range(DRAWS):
             drawn = nx.fast_gnp_random_graph(len(order), self.probability, seed=rng)

@@ -23,8 +23,15 @@ def check_groups(union: Union) -> None:
     needed = [union.policy.with_margin(level) for level in union.policy.levels()]
     new = union.rules if min(needed) <= 2 else union.new
     bills = [rule.billing for rule in union.rules]
-    for kind in boundary_kinds(rule.window_rounds for rule in union.rules if rule.billing):
-        for met in together(union.rules, new, apart=bills, touching=bool(kind)):
+    kinds = boundary_kinds(
+        (rule.window_rounds for rule in union.rules if rule.billing), (rule.window_rounds for rule in union.rules)
+    )
+    meetings = {
+        touching: together(union.rules, new, apart=bills, touching=touching)
+        for touching in {bool(kind) for kind in kinds}
+    }
+    for kind in kinds:
+        for met in meetings[bool(kind)]:
             rules = [union.rules[at] for at in met]
             sums = [rule for rule in rules if not rule.billing and fits(rule.window_rounds, kind)]
             exempt = [rule for rule in rules if rule.billing and fits(rule.window_rounds, kind)]

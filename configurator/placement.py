@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hushgrid.errors import ConfigurationError
@@ -222,15 +222,17 @@ def place_greedily(
 
     start_ppns: how many PPNs phase 1 spreads over (the first of those in service; default all; the paper does not say, and it
     matters with `Receiver.LISTED`); more are taken when these are not enough. With an existing assignment, shares that can
-    stay do. ConfigurationError when no assignment is found.
+    stay do; where that leaves no room, rules are released to be spread again, one by one, then 2, 4, ... of the smallest, then
+    all. ConfigurationError when no assignment is found.
     """
     serving = problem.serving()
-    first = len(serving) if start_ppns is None else max(problem.width, min(start_ppns, len(serving)))
     kept = problem.kept()
+    first = len(serving) if start_ppns is None else max(problem.width, min(start_ppns, len(serving)))
+    counts = range(first, len(serving) + 1)
     stuck: ConfigurationError | None = None
-    for count in range(first, len(serving) + 1):
+    for attempt in _attempts(problem, kept, counts):
         try:
-            state = _spread(problem, serving[:count], kept)
+            state = _spread(problem, kept, attempt)
         except ConfigurationError as error:
             stuck = error
             continue
@@ -239,20 +241,54 @@ def place_greedily(
     raise stuck or ConfigurationError("there are no PPNs in service")
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One way to spread: over the first `count` PPNs and those that serve already; `released` rules may move.
+
+    last: released rules are spread after all others, not where their demand puts them. afresh: nothing is kept.
+    """
+
+    count: int
+    released: frozenset[str] = frozenset()
+    last: bool = False
+    afresh: bool = False
+
+
+def _attempts(problem: Problem, kept: Assignment, counts: Sequence[int]) -> Iterator[_Attempt]:
+    """First everything stays, then as little as possible is released, at last everything."""
+    standing = [rule for rule in reversed(by_demand(problem)) if kept[rule]]
+    if standing:
+        yield from (_Attempt(count) for count in counts)
+    releases = [frozenset([rule]) for rule in standing]
+    most = 2
+    while most < 2 * len(standing):
+        releases.append(frozenset(standing[:most]))
+        most *= 2
+    for released in releases:
+        for last in (False, True):
+            yield _Attempt(len(problem.serving()), released, last)
+    yield from (_Attempt(count, afresh=True) for count in counts)
+
+
 def by_demand(problem: Problem) -> list[str]:
     """Rules, largest demand first, ties in the order given."""
     return sorted(problem.demands, key=lambda rule: -problem.demands[rule])
 
 
-def _spread(problem: Problem, ppns: Sequence[Ppn], kept: Mapping[str, Sequence[PpnId]]) -> _State:
+def _spread(problem: Problem, kept: Assignment, attempt: _Attempt) -> _State:
     """Phase 1. A rule no PPN can take is an error (slip a), not an endless loop."""
+    holders = set() if attempt.afresh else {ppn for ppns in kept.values() for ppn in ppns}
+    ppns = [ppn for at, ppn in enumerate(problem.serving()) if at < attempt.count or ppn.id in holders]
     state = _State.empty(problem, ppns)
     order = by_demand(problem)
     for rule in order:
-        for ppn in kept[rule][: problem.width]:
-            if ppn in state.loads and state.accepts(ppn, rule):
-                state.put(ppn, rule)
+        if not attempt.afresh and rule not in attempt.released:
+            _keep(state, rule, kept[rule])
+    if attempt.last:
+        order.sort(key=attempt.released.__contains__)
     for rule in order:
+        if rule in attempt.released:
+            _keep(state, rule, kept[rule])
         for _ in range(problem.width - len(state.chosen(rule))):
             able = [ppn for ppn in state.loads if state.accepts(ppn, rule)]
             if not able:
@@ -261,6 +297,13 @@ def _spread(problem: Problem, ppns: Sequence[Ppn], kept: Mapping[str, Sequence[P
                 )
             state.put(min(able, key=lambda ppn: state.loads[ppn]), rule)
     return state
+
+
+def _keep(state: _State, rule: str, ppns: Sequence[PpnId]) -> None:
+    """Leave a rule where it is, as far as that is possible."""
+    for ppn in ppns[: state.problem.width]:
+        if state.accepts(ppn, rule):
+            state.put(ppn, rule)
 
 
 def _eliminate(state: _State, fixed: set[tuple[PpnId, str]], order: Receiver) -> None:

@@ -5,7 +5,8 @@ Nothing in one message grows with the number of meters: what lists meters comes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hushgrid.bitmap import Bitmap
@@ -49,6 +50,14 @@ class GrantedRule:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedRule:
+    """A rule as a plan has it. lingers: as an earlier plan placed it, until its open window ends: its meters still send there."""
+
+    granted: GrantedRule
+    lingers: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltPart:
     """One page of one agent's part, as the bytes that the digest tree covers."""
 
@@ -60,61 +69,73 @@ class BuiltPart:
 
 @dataclass(frozen=True, slots=True)
 class BuiltPlan:
-    """A head with all parts in the order of the tree's leaves."""
+    """A head with all parts in the order of the tree's leaves, and the rules it stands for."""
 
     head: Head
     parts: tuple[BuiltPart, ...]
     tree: DigestTree
+    rules: tuple[PlannedRule, ...]
 
 
-def spread(cohort: frozenset[int], rules: Sequence[GrantedRule], points: Sequence[int], width: int) -> tuple[int, ...]:
-    """The `width` points for a new rule: those to which most of its cohort sends already, then the least loaded.
-
-    points: in order of preference among equals, which makes the choice reproducible. One upload of a meter serves as many
-    rules as it can, and rules over different meters spread. A load is counted in sums a round (M_c of every rule at the point).
-    """
-    loads = dict.fromkeys(points, 0)
-    sending: dict[int, set[int]] = {point: set() for point in points}
-    for granted in rules:
-        for point in granted.rule.points:
-            if point in loads:
-                loads[point] += len(granted.cohort)
-                sending[point] |= granted.cohort & cohort
-    ranked = sorted(points, key=lambda point: (-len(sending[point]), loads[point]))
-    return tuple(sorted(ranked[:width]))
-
-
-def points_of_meters(rules: Iterable[GrantedRule]) -> dict[int, tuple[int, ...]]:
-    """Meter number -> the union of the points of the rules that cover it, sorted."""
+def points_of_meters(rules: Iterable[GrantedRule], there: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Meter number -> the union of the points of the rules that cover it, sorted. there: the points of the plan."""
     found: dict[int, set[int]] = {}
     for granted in rules:
+        points = [point for point in granted.rule.points if point in there]
         for number in granted.cohort:
-            found.setdefault(number, set()).update(granted.rule.points)
-    return {number: tuple(sorted(points)) for number, points in found.items()}
+            found.setdefault(number, set()).update(points)
+    return {number: tuple(sorted(points)) for number, points in found.items() if points}
 
 
-def build_plan(template: Head, agents: Sequence[Registered], rules: Sequence[GrantedRule]) -> BuiltPlan:
+def build_plan(
+    template: Head,
+    agents: Sequence[Registered],
+    rules: Sequence[GrantedRule],
+    lingering: Sequence[GrantedRule] = (),
+    further: Sequence[BuiltPart] = (),
+) -> BuiltPlan:
     """The plan for these agents and rules.
 
     template: a head whose ppns, meters, parts and parts_root are filled in here. An agent without a key of the epoch is left
-    out; so is its meter, or every rule of its consumer.
+    out; so is its meter, or every rule of its consumer. lingering: rules as earlier plans placed them, with a window that is
+    still open: meters send to their points too, so that this window loses none (a window keeps the plan of its first round).
+    further: more parts for some of them (`configurator.masked_rules`).
     """
     ready = {agent.id: agent for agent in agents if agent.key is not None}
     rules = [granted for granted in rules if granted.rule.consumer in ready]
     ppns = [agent for agent in ready.values() if agent.role is Role.PPN]
     meters = {agent.number: agent for agent in ready.values() if agent.role is Role.METER}
-    points = {n: found for n, found in points_of_meters(rules).items() if n in meters and _carried(meters[n], ready)}
+    there = {ppn.number for ppn in ppns}
+    sent_to = points_of_meters([*rules, *lingering], there)
+    points = {n: found for n, found in sent_to.items() if n in meters and _carried(meters[n], ready)}
     size = max((agent.number + 1 for agent in agents if agent.role is Role.METER), default=0)
     parts = [
         *(part for ppn in ppns for part in _ppn_parts(ppn, size, ready, meters, points, rules)),
         *(_consumer_part(agent, rules) for agent in ready.values() if agent.role is Role.CONSUMER),
         *(_plain_part(agent) for agent in ready.values() if agent.role is Role.CARRIER),
         *(_meter_part(meters[number], points[number], rules) for number in sorted(points)),
+        *further,
     ]
+    parts = _numbered(parts)
     tree = DigestTree.over([leaf(part.recipient, part.page, part.json.encode()) for part in parts])
     entries = tuple(_ppn_entry(ppn) for ppn in sorted(ppns, key=lambda agent: agent.number))
     content = template.model_dump() | {"ppns": entries, "meters": size, "parts": len(parts), "parts_root": tree.root}
-    return BuiltPlan(Head.model_validate(content), tuple(parts), tree)
+    planned = (
+        *(PlannedRule(each, lingers=False) for each in rules),
+        *(PlannedRule(each, lingers=True) for each in lingering),
+    )
+    return BuiltPlan(Head.model_validate(content), tuple(parts), tree, planned)
+
+
+def _numbered(parts: Sequence[BuiltPart]) -> list[BuiltPart]:
+    """The parts with their pages numbered through for each recipient."""
+    totals = Counter(part.recipient for part in parts)
+    seen: Counter[str] = Counter()
+    numbered = []
+    for part in parts:
+        numbered.append(BuiltPart(part.recipient, seen[part.recipient], totals[part.recipient], part.json))
+        seen[part.recipient] += 1
+    return numbered
 
 
 def _key(agent: Registered) -> EpochKey:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import datetime as dt
 import json
-import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from configurator.planning import BuiltPart, BuiltPlan, GrantedRule, Registered
+from configurator.planning import BuiltPart, BuiltPlan, GrantedRule, PlannedRule, Registered
+from configurator.tokens import TOKEN_LIFE, fresh_tokens, token_hash
 from hushgrid.control import Certificate, Countersignature, DecisionCore, DecisionPage, RequestRule, Role, RosterPage
 from hushgrid.database import Database
 from hushgrid.errors import RefusedError
@@ -40,17 +41,28 @@ _MIGRATIONS = (
     CREATE TABLE countersignature (round INTEGER NOT NULL, point INTEGER NOT NULL, json BLOB NOT NULL,
         PRIMARY KEY (round, point))
     """,
+    """
+    CREATE TABLE plan_rule (version INTEGER NOT NULL, rule INTEGER NOT NULL, lingers INTEGER NOT NULL, json BLOB NOT NULL,
+        PRIMARY KEY (version, rule, lingers));
+    INSERT INTO plan_rule SELECT cohort.version, cohort.rule, 0, rule.json FROM cohort JOIN rule ON rule.number = cohort.rule;
+    DROP TABLE cohort
+    """,
+    "ALTER TABLE token ADD COLUMN expires INTEGER",  # Unix seconds; NULL: issued before tokens had an end
 )
 
 
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(b"hushgrid/1 token" + token.encode()).digest()
+#: Of `configurator.tokens.token_hash`.
+_PURPOSE = "token"
 
 
 class Registry:
-    """See the module. Every method is on disk when it returns, or when the transaction around it ends."""
+    """See the module. Every method is on disk when it returns, or when the transaction around it ends.
 
-    def __init__(self, path: Path) -> None:
+    now: Unix seconds, an argument for tests.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._database = Database(path, _MIGRATIONS)
 
     def transaction(self) -> AbstractContextManager[None]:
@@ -59,17 +71,28 @@ class Registry:
 
     # Tokens and agents
 
-    def issue_tokens(self, agents: Sequence[tuple[str, Role]]) -> dict[str, str]:
-        """One fresh one-time token per agent; only its hash is kept."""
-        tokens = {agent: secrets.token_urlsafe(24) for agent, _ in agents}
-        rows = [(_hash(tokens[agent]), agent, role.value) for agent, role in agents]
+    def issue_tokens(self, agents: Sequence[tuple[str, Role]], life: dt.timedelta = TOKEN_LIFE) -> dict[str, str]:
+        """One fresh one-time token per agent, good for so long; only its hash is kept."""
+        tokens = fresh_tokens(agent for agent, _ in agents)
+        expires = int(self._now() + life.total_seconds())
+        rows = [(token_hash(_PURPOSE, tokens[agent]), agent, role.value, expires) for agent, role in agents]
         with self._database.transaction():
-            self._database.execute_many("INSERT INTO token (hash, agent, role) VALUES (?, ?, ?)", rows)
+            self._database.execute_many("INSERT INTO token (hash, agent, role, expires) VALUES (?, ?, ?, ?)", rows)
         return tokens
 
     def expected(self, role: Role) -> set[str]:
-        """Agents of a role that hold a token and have not enrolled yet."""
-        return {a for (a,) in self._database.query("SELECT agent FROM token WHERE role = ? AND used = 0", role.value)}
+        """Agents of a role that hold a good token and have not enrolled yet."""
+        rows = self._database.query(
+            "SELECT agent FROM token WHERE role = ? AND used = 0 AND (expires IS NULL OR expires > ?) "
+            "AND agent NOT IN (SELECT id FROM agent)",
+            role.value,
+            int(self._now()),
+        )
+        return {agent for (agent,) in rows}
+
+    def enrolled(self, role: Role) -> set[str]:
+        """Agents of a role that are enrolled."""
+        return {a for (a,) in self._database.query("SELECT id FROM agent WHERE role = ?", role.value)}
 
     def enrol(
         self, agent: str, role: Role, token: str, identity: bytes, operator: str | None, carrier: str | None
@@ -84,11 +107,11 @@ class Registry:
                 return known.number
             raise RefusedError(f"{agent} is enrolled already under another identity")
         spent = self._database.execute(
-            "UPDATE token SET used = 1 WHERE hash = ? AND agent = ? AND role = ? AND used = 0",
-            _hash(token), agent, role.value,
+            "UPDATE token SET used = 1 WHERE hash = ? AND agent = ? AND role = ? AND used = 0 AND (expires IS NULL OR expires > ?)",
+            token_hash(_PURPOSE, token), agent, role.value, int(self._now()),
         )  # fmt: skip
         if not spent:
-            raise RefusedError("the token is unknown, used, or another agent's")
+            raise RefusedError("the token is unknown, used, expired, or another agent's")
         first = 0 if role is Role.METER else 1
         query = "SELECT coalesce(max(number) + 1, ?) FROM agent WHERE role = ?"
         number: int = self._database.query(query, first, role.value)[0][0]
@@ -118,6 +141,19 @@ class Registry:
             for agent, role, number, identity, operator, carrier, key in rows
         ]
 
+    def ppn_pseudonyms(self, epochs: range) -> dict[str, list[str]]:
+        """The pseudonyms of every PPN in these epochs."""
+        found: dict[str, list[str]] = {}
+        rows = self._database.query(
+            "SELECT a.id, k.json FROM agent a JOIN epoch_key k ON k.agent = a.id "
+            "WHERE a.role = 'ppn' AND k.epoch BETWEEN ? AND ?",
+            epochs.start,
+            epochs.stop - 1,
+        )
+        for agent, key in rows:
+            found.setdefault(agent, []).append(EpochKey.from_json(key).pseudonym)
+        return found
+
     def raise_sequence(self, agent: str, sequence: int) -> bool:
         """Take note of an ordered statement's number; False when it or a later one was heard before."""
         statement = "UPDATE agent SET sequence = ? WHERE id = ? AND sequence < ?"
@@ -136,9 +172,10 @@ class Registry:
 
     # Rules
 
-    def grant(self, request: RequestRule, consumer: str, points: tuple[int, ...], from_round: int, minimum: int,
-              cohort: frozenset[int]) -> GrantedRule:  # fmt: skip
-        """Store a rule under a number that is never used again."""
+    def grant(
+        self, request: RequestRule, consumer: str, from_round: int, minimum: int, cohort: frozenset[int]
+    ) -> GrantedRule:
+        """Store a rule, not placed yet, under a number that is never used again."""
         self._database.execute(
             "INSERT INTO rule (consumer, name, request, json, cohort) VALUES (?, ?, ?, x'', ?)",
             consumer, request.name, request.to_json(), json.dumps(sorted(cohort)),
@@ -152,15 +189,19 @@ class Registry:
             minimum_contributors=minimum,
             mechanism=request.mechanism,
             weights=request.weights,
-            points=points,
+            points=(),
             from_round=from_round,
         )
         self._database.execute("UPDATE rule SET json = ? WHERE number = ?", rule.to_json(), number)
         return GrantedRule(rule, cohort)
 
-    def end_rule(self, rule: Rule) -> None:
-        """Store a rule again with its end."""
+    def change_rule(self, rule: Rule) -> None:
+        """Store a rule again: with its points, or with its end."""
         self._database.execute("UPDATE rule SET json = ? WHERE number = ?", rule.to_json(), rule.number)
+
+    def revoke(self, number: int) -> None:
+        """Forget a rule that was never in a plan."""
+        self._database.execute("DELETE FROM rule WHERE number = ?", number)
 
     def rules(self) -> list[tuple[GrantedRule, RequestRule]]:
         """All rules that stand, with what was asked for."""
@@ -172,27 +213,36 @@ class Registry:
 
     # Plans
 
-    def add_plan(self, plan: BuiltPlan, rules: Sequence[GrantedRule]) -> None:
-        """Store a plan with its parts and the cohorts it stands for."""
+    def add_plan(self, plan: BuiltPlan) -> None:
+        """Store a plan with its parts and the rules it stands for."""
         version = plan.head.version
         rows = [
             (version, i, p.recipient, p.page, p.pages, p.json, json.dumps([step.hex() for step in plan.tree.path(i)]))
             for i, p in enumerate(plan.parts)
         ]
-        cohorts = [(version, granted.rule.number, json.dumps(sorted(granted.cohort))) for granted in rules]
+        rules = [
+            (version, each.granted.rule.number, int(each.lingers), each.granted.rule.to_json()) for each in plan.rules
+        ]
         with self._database.transaction():
             self._database.execute("INSERT INTO plan VALUES (?, ?)", version, plan.head.to_json())
             self._database.execute_many("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            self._database.execute_many("INSERT INTO cohort VALUES (?, ?, ?)", cohorts)
+            self._database.execute_many("INSERT INTO plan_rule VALUES (?, ?, ?, ?)", rules)
 
     def heads(self) -> list[Head]:
         """All plans' heads, in order."""
         return [Head.from_json(head) for (head,) in self._database.query("SELECT head FROM plan ORDER BY version")]
 
-    def plan_cohorts(self, version: int) -> dict[int, frozenset[int]]:
-        """Rule number -> cohort, as a plan was built with."""
-        rows = self._database.query("SELECT rule, json FROM cohort WHERE version = ?", version)
-        return {rule: frozenset(json.loads(cohort)) for rule, cohort in rows}
+    def plan_rules(self, version: int) -> list[PlannedRule]:
+        """The rules of a plan as it was built with."""
+        rows = self._database.query(
+            "SELECT p.json, p.lingers, r.cohort FROM plan_rule p JOIN rule r ON r.number = p.rule "
+            "WHERE p.version = ? ORDER BY p.lingers, p.rule",
+            version,
+        )
+        return [
+            PlannedRule(GrantedRule(Rule.from_json(rule), frozenset(json.loads(cohort))), bool(lingers))
+            for rule, lingers, cohort in rows
+        ]
 
     def parts(self, version: int, recipient: str) -> list[tuple[BuiltPart, int, tuple[bytes, ...]]]:
         """All pages of an agent's part: the page, its leaf number and its way up the tree."""
@@ -242,6 +292,38 @@ class Registry:
             Certificate.from_json(certificate) if certificate else None,
         )
 
+    def kept_from(self) -> int | None:
+        """The oldest round whose decision is kept."""
+        oldest: int | None = self._database.query("SELECT min(round) FROM decision")[0][0]
+        return oldest
+
+    def certified_through(self) -> int | None:
+        """The newest round up to which every decision that is kept has its certificate."""
+        query = (
+            "SELECT coalesce((SELECT min(round) - 1 FROM decision WHERE certificate IS NULL), max(round)) FROM decision"
+        )
+        newest: int | None = self._database.query(query)[0][0]
+        return newest
+
+    def prune(self, floor: int, version: int, epoch: int) -> None:
+        """Forget decisions of rounds below `floor`, what plans before `version` stood for, rules that had ended by then, and
+        keys of epochs before `epoch`. Heads, rule numbers and who is enrolled stay for ever.
+        """
+        with self._database.transaction():
+            for table in ("roster", "decision", "decision_page", "countersignature"):
+                self._database.execute(f"DELETE FROM {table} WHERE round < ?", floor)  # noqa: S608  # fixed names
+            for table in ("part", "plan_rule"):
+                self._database.execute(f"DELETE FROM {table} WHERE version < ?", version)  # noqa: S608  # fixed names
+            self._database.execute(
+                "DELETE FROM epoch_key WHERE epoch < ?1 AND EXISTS "
+                "(SELECT 1 FROM epoch_key k WHERE k.agent = epoch_key.agent AND k.epoch >= ?1)",
+                epoch,
+            )
+            for granted, _ in self.rules():
+                until = granted.rule.until_round
+                if until is not None and until <= floor:
+                    self._database.execute("UPDATE rule SET active = 0 WHERE number = ?", granted.rule.number)
+
     def decided_through(self) -> int | None:
         """The newest decided round."""
         newest: int | None = self._database.query("SELECT max(round) FROM decision")[0][0]
@@ -269,6 +351,7 @@ class Registry:
             certificate.to_json(),
             certificate.round,
         )
+        self._database.execute("DELETE FROM countersignature WHERE round = ?", certificate.round)
 
     def close(self) -> None:
         """Close the store."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from configurator.cohorts import Mask, Partition, Roster
+from configurator.cohorts import Mask, MeterId, Partition, Roster
 from configurator.placement import Assignment, Ppn, Problem
 from configurator.policy import Policy, Request, Right
 from hushgrid.errors import ConfigurationError
@@ -22,7 +22,17 @@ from hushgrid.field import MODULI
 _LARGEST_OVERLAPS = 500
 _RANGE = ".."
 
-Count = Annotated[int, Field(ge=1)]
+_MOST_METERS = 10_000_000
+_MOST_PPNS = 100_000
+_MOST_SUMS = 10**15
+_MOST_SHARES = 1000
+_LONGEST_WINDOW = 10**9
+_LAST_ROUND = 10**15
+
+Count = Annotated[int, Field(ge=1, le=_MOST_METERS)]
+Rounds = Annotated[int, Field(ge=1, le=_LONGEST_WINDOW)]
+PpnCount = Annotated[int, Field(ge=1, le=_MOST_PPNS)]
+ShareCount = Annotated[int, Field(ge=1, le=_MOST_SHARES)]
 MeterName = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 Cohort = str | list[MeterName]
 
@@ -37,11 +47,11 @@ class RuleSection(_Section):
     name: Annotated[str, Field(min_length=1)]
     consumer: str = ""
     cohort: Cohort = "all"
-    window: int = 1
+    window: Annotated[int, Field(ge=-_LONGEST_WINDOW, le=_LONGEST_WINDOW)] = 1
     minimum_contributors: Count | None = None
     billing: bool = False
-    from_round: Annotated[int, Field(ge=0)] = 0
-    until_round: int | None = None
+    from_round: Annotated[int, Field(ge=0, le=_LAST_ROUND)] = 0
+    until_round: Annotated[int, Field(ge=-_LAST_ROUND, le=_LAST_ROUND)] | None = None
 
 
 class PpnSection(_Section):
@@ -49,7 +59,7 @@ class PpnSection(_Section):
 
     id: Annotated[str, Field(min_length=1)]
     operator: str | None = None
-    capacity: Annotated[int, Field(ge=0)] | None = None
+    capacity: Annotated[int, Field(ge=0, le=_MOST_SUMS)] | None = None
     in_service: bool = True
 
 
@@ -57,7 +67,7 @@ class RightSection(_Section):
     """What one consumer may ask for."""
 
     cohort: Cohort = "all"
-    shortest_window: Count = 1
+    shortest_window: Rounds = 1
 
 
 class Rulebook(_Section):
@@ -67,17 +77,17 @@ class Rulebook(_Section):
     rules: list[RuleSection] = []
     minimum_contributors: Count = 15
     coverage_floor: Annotated[float, Field(gt=0, le=1)] = 0.8
-    reading_bound_watt_hours: Count = 1_000_000
-    modulus: Annotated[int, Field(ge=2)] = MODULI[-1]
-    billing_period: Count | None = None
+    reading_bound_watt_hours: Annotated[int, Field(ge=1, le=10**15)] = 1_000_000
+    modulus: Annotated[int, Field(ge=2, le=2**521)] = MODULI[-1]
+    billing_period: Rounds | None = None
     owned: dict[str, Cohort] = {}
     rights: dict[str, RightSection] | None = None
     suppliers: dict[str, Cohort] = {}
     consents: Cohort = []
-    ppns: Count | list[PpnSection] | None = None
-    width: Count = 4
-    threshold: Count = 3
-    alpha: Annotated[float, Field(gt=0)] = 8.0
+    ppns: PpnCount | list[PpnSection] | None = None
+    width: ShareCount = 4
+    threshold: ShareCount = 3
+    alpha: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,10 +131,16 @@ def _parse(path: Path) -> Rulebook:
         raise ConfigurationError(f"{path}: not JSON: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not TOML: {error}") from None
+    except ValueError:
+        raise ConfigurationError(f"{path}: a number has too many digits") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: nested too deeply") from None
     try:
         return Rulebook.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        # Of the branches of a union the one that got furthest is the one that was meant.
+        first = max((e for e in errors if e["loc"][:1] == errors[0]["loc"][:1]), key=lambda e: len(e["loc"]))
         field = _field(step for step in first["loc"] if not _is_type_tag(step))
         raise ConfigurationError(f"{path}: {field}: {first['msg']}" if field else f"{path}: {first['msg']}") from None
 
@@ -184,11 +200,14 @@ def _policy(book: Rulebook, roster: Roster, where: str) -> Policy:
             consumer: Right(cohort_mask(right.cohort, roster, f"{where}: rights.{consumer}"), right.shortest_window)
             for consumer, right in book.rights.items()
         }
-    suppliers = {
-        meter: consumer
-        for consumer, cohort in book.suppliers.items()
-        for meter in roster.named(cohort_mask(cohort, roster, f"{where}: suppliers.{consumer}"))
-    }
+    suppliers: dict[MeterId, str] = {}
+    for consumer, cohort in book.suppliers.items():
+        for meter in roster.named(cohort_mask(cohort, roster, f"{where}: suppliers.{consumer}")):
+            if meter in suppliers:
+                raise ConfigurationError(
+                    f"{where}: suppliers.{consumer}: meter {meter} has the supplier {suppliers[meter]} already"
+                )
+            suppliers[meter] = consumer
     return Policy(
         minimum_contributors=book.minimum_contributors,
         coverage_floor_fraction=book.coverage_floor,
@@ -232,7 +251,7 @@ def _ppns(book: Rulebook, meters: int, demand: int) -> Iterator[Ppn]:
         return
     count = book.ppns
     if count is None:
-        count = max(20, 2 * book.width, -(-2 * book.width * demand // max(1, capacity)))
+        count = min(max(20, 2 * book.width, -(-2 * book.width * demand // max(1, capacity))), _MOST_PPNS)
     for number in range(1, count + 1):
         yield Ppn(f"ppn-{number}", capacity)
 

@@ -19,7 +19,10 @@ import numpy as np
 
 from configurator.cohorts import Mask
 from configurator.modular import rank
+from hushgrid.errors import RefusedError
 
+#: Kinds of round boundary above which rules are refused.
+MOST_KINDS = 4096
 #: Rows and columns above which `singles_out` is not computed.
 _LARGEST_ROWS = 400
 _LARGEST_COLUMNS = 20_000
@@ -97,15 +100,25 @@ def prime_powers(number: int) -> Iterator[int]:
         prime += 1
 
 
-def boundary_kinds(periods: Iterable[int]) -> Iterator[tuple[int, ...]]:
-    """The kinds of round boundary that billing periods tell apart.
+def boundary_kinds(periods: Iterable[int], windows: Iterable[int]) -> list[tuple[int, ...]]:
+    """The kinds of round boundary that billing periods tell apart, one for every set of windows that fit; () comes first.
 
     A kind is a tuple of prime powers that do not divide the boundary: a period P is not a boundary exactly when some
-    prime power of P does not divide it. The empty tuple is the boundary of everything.
+    prime power of P does not divide it. The empty tuple is the boundary of everything. windows: the lengths that occur, of
+    which two kinds are one when the same ones fit. RefusedError when there are more than `MOST_KINDS`.
     """
-    choices = [(None, *prime_powers(period)) for period in sorted(set(periods))]
-    kinds = (tuple(sorted({power for power in picks if power})) for picks in itertools.product(*choices))
-    yield from dict.fromkeys(kinds)
+    ending = sorted(set(periods))
+    lengths = sorted({*ending, *windows})
+    kinds: dict[int, tuple[int, ...]] = {(1 << len(lengths)) - 1: ()}
+    for period in ending:
+        known = list(kinds.items())
+        for power in prime_powers(period):
+            multiples = sum(1 << at for at, length in enumerate(lengths) if length % power == 0)
+            for fitting, kind in known:
+                kinds.setdefault(fitting & ~multiples, (*kind, power))
+            if len(kinds) > MOST_KINDS:
+                raise RefusedError(f"the billing periods tell more than {MOST_KINDS} kinds of round apart")
+    return list(kinds.values())
 
 
 def fits(window_rounds: int, kind: Sequence[int]) -> bool:
@@ -133,12 +146,13 @@ def singles_out(rules: Sequence[Timed], cohorts: Sequence[Mask], bills: Sequence
     ]
     complete = sum(max(0, e - s.first) // r.window_rounds for r, s, e in zip(rules, spans, ends, strict=True))
     cuts = sorted({start for _, start in windows} | {start + rules[number].window_rounds for number, start in windows})
-    pieces = np.array(cuts[:-1], dtype=np.int64)
+    piece_at = {cut: at for at, cut in enumerate(cuts)}
+    pieces = np.arange(max(0, len(cuts) - 1))
     if complete > min(len(windows), _LARGEST_ROWS) or pieces.size * len(cohorts[0]) > _LARGEST_COLUMNS:
         return True
     matrix = np.zeros((len(cohorts[0]), pieces.size, len(windows)), dtype=np.bool_)
     for row, (number, start) in enumerate(windows):
-        inside = (pieces >= start) & (pieces < start + rules[number].window_rounds)
+        inside = (pieces >= piece_at[start]) & (pieces < piece_at[start + rules[number].window_rounds])
         matrix[:, :, row] = cohorts[number][:, None] & inside[None, :]
     own_bills = np.array([bills[number] and cohorts[number][meter] for number, _ in windows], dtype=np.bool_)
     outside = np.delete(matrix, meter, axis=0).reshape(-1, len(windows))

@@ -16,6 +16,7 @@ from configurator.cohorts import Mask, Partition
 from configurator.policy import Policy, Request
 from configurator.rowspace import Group, smallest_group
 from configurator.union import Granted, distinct_cohorts
+from hushgrid.messages import WithheldReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class Release:
     first_round: int
 
 
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a release is held back."""
+
+    reason: WithheldReason
+    text: str
+
+
 def withhold(
     candidates: Sequence[Release],
     released: Sequence[Release],
@@ -34,7 +43,7 @@ def withhold(
     policy: Policy,
     *,
     settled: Collection[Release] = (),
-) -> dict[Release, str]:
+) -> dict[Release, Objection]:
     """Which candidates must not be released, and why; in the order they were found.
 
     released: everything released before that shares a round with a candidate; included: by round, the mask (shape (meters,)) of
@@ -61,7 +70,7 @@ def withhold(
 
 def _offender(
     question: _Rounds, round_: int, open_: Sequence[Release], released: Sequence[Release]
-) -> tuple[Release, str] | None:
+) -> tuple[Release, Objection] | None:
     """The latest candidate of a combination that leaks in a round, and why it is held back.
 
     A bill that is held back no longer exempts its meters in other rounds: all rounds are then asked again.
@@ -78,7 +87,8 @@ def _offender(
         return None  # what is out already leaks by itself, and nothing more touches this round
     latest = (acting or candidates)[-1]
     others = ", ".join(sorted(guilty - {latest.rule}))
-    return latest, f"together with {others or 'earlier releases'} it would single out too few meters"
+    text = f"together with {others or 'earlier releases'} it would single out too few meters"
+    return latest, Objection(WithheldReason.WOULD_DISCLOSE, text)
 
 
 def _rounds(rule: Request, release: Release) -> range:
@@ -96,19 +106,20 @@ def _rounds_at_stake(
 
 def _own_reason(
     rule: Request, release: Release, included: Mapping[int, Mask], policy: Policy, settled: Collection[Release]
-) -> str | None:
+) -> Objection | None:
     """Why a release is held back whatever else is released."""
     rounds = _rounds(rule, release)
     if rule.billing:
         complete = release in settled or all(included[at][rule.cohort].all() for at in rounds)
-        return None if complete else "a bill is released only complete"
+        return None if complete else Objection(WithheldReason.BELOW_COVERAGE, "a bill is released only complete")
     minimum, counted = policy.minimum_of(rule), policy.counted(rule)
     fewest = min(int((included[at] & counted).sum()) for at in rounds)
     if fewest < minimum:
-        return f"fewer than {minimum} meters that count are included in some round"
+        text = f"fewer than {minimum} meters that count are included in some round"
+        return Objection(WithheldReason.BELOW_MINIMUM, text)
     pairs = sum(int((included[at] & rule.cohort).sum()) for at in rounds)
     if pairs < policy.floor * rule.window_rounds * int(rule.cohort.sum()):
-        return f"the coverage is below {float(policy.floor):g}"
+        return Objection(WithheldReason.BELOW_COVERAGE, f"the coverage is below {float(policy.floor):g}")
     return None
 
 

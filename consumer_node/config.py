@@ -4,25 +4,52 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from hushgrid.config import RoleConfig
-from hushgrid.plan import Model, Name
+from hushgrid.errors import ConfigurationError
+from hushgrid.plan import Mechanism, Model, Name
 
 
 class WishSection(Model):
-    """One rule this consumer asks for. cohort: "all", meter ids, or inclusive ranges "first..last"."""
+    """One rule this consumer asks for. cohort: "all", meter ids, or inclusive ranges "first..last". mechanism: pairwise gives
+    bills over window_rounds and columns of single rounds.
+
+    coverage_floor_fraction: a sum over a smaller part of the cohort's pairs is of no use to this consumer: it is not given.
+    """
 
     name: Name
+    mechanism: Mechanism = Mechanism.SHARES
     cohort: Literal["all"] | tuple[str, ...] = "all"
     window_rounds: Annotated[int, Field(ge=0)] = 1
     minimum_contributors: Annotated[int, Field(ge=0)] | None = None
+    coverage_floor_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @classmethod
+    def of(cls, *, name: str, cohort: str, window_rounds: int, minimum_contributors: int | None = None) -> WishSection:
+        """From what a person typed: a cohort's items are separated by commas. ConfigurationError naming what is wrong."""
+        items = "all" if cohort == "all" else tuple(item.strip() for item in cohort.split(","))
+        try:
+            return cls.model_validate(
+                {
+                    "name": name,
+                    "cohort": items,
+                    "window_rounds": window_rounds,
+                    "minimum_contributors": minimum_contributors,
+                }
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigurationError(f"{'.'.join(str(step) for step in first['loc'][:1])}: {first['msg']}") from None
 
 
 class ConsumerSection(Model):
-    """rules: what it asks for. patience_seconds: how long it waits for the rest once t aggregate shares agree."""
+    """rules: what it asks for from the start; more with `hushgrid-consumer request`.
 
-    rules: tuple[WishSection, ...]
+    patience_seconds: how long it waits for the rest once t aggregate shares agree.
+    """
+
+    rules: tuple[WishSection, ...] = ()
     patience_seconds: Annotated[float, Field(ge=0)] = 30.0
 
 

@@ -22,6 +22,12 @@ from hushgrid.field import Field, check_modulus
 from hushgrid.schedule import Window
 
 Edge = tuple[str, str]
+
+
+class WaitingError(RecoveryError):
+    """A masked reading or an opening is still to come: the sum is absent for now."""
+
+
 Place = TypeVar("Place")
 
 
@@ -86,17 +92,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A grid sum: one round over one component."""
+    """A grid sum: one round over one component. gaps: meters that stated that they have no reading."""
 
     round: int
     group: tuple[str, ...]
     included: tuple[str, ...]
     watt_hours: int
+    gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """One meter over one billing period; omitted: rounds that were closed without it."""
+    """One meter over one billing period; omitted: rounds that were closed without it, and those it had no reading in."""
 
     meter: str
     period: Window
@@ -119,6 +126,7 @@ class Ledger:
 
     frame: Frame
     _masked: dict[tuple[str, int], int] = dataclass_field(default_factory=dict)
+    _gaps: set[tuple[str, int]] = dataclass_field(default_factory=set)
     _self_masks: dict[tuple[str, int], int] = dataclass_field(default_factory=dict)
     _pair_terms: dict[tuple[Edge, int], int] = dataclass_field(default_factory=dict)
     _excluded: dict[int, frozenset[str]] = dataclass_field(default_factory=dict)
@@ -135,8 +143,9 @@ class Ledger:
 
     # What arrives
 
-    def record(self, meter: str, round_number: int, element: int) -> bool:
-        """Take a masked reading in; False for identical bytes that were here before.
+    def record(self, meter: str, round_number: int, element: int, *, reading: bool = True) -> bool:
+        """Take a masked reading in; False for identical bytes that were here before. reading: False when the meter says that
+        it has none: the element holds its masks only, so that the others' cancel, and it is in no sum.
 
         MessageError: UNKNOWN_METER, NOT_IN_PLAN (a round of another period), OUT_OF_RANGE (not in Z_q), CONFLICTING
         (another value for the same (meter, round): never replaced), CLOSED_ROUND (closed without this meter: not kept).
@@ -144,7 +153,13 @@ class Ledger:
         self._check_place(meter, round_number)
         if meter in self._excluded.get(round_number, frozenset()):
             raise MessageError(RejectReason.CLOSED_ROUND, f"round {round_number}")
-        return self._keep(self._masked, (meter, round_number), element)
+        known = (meter, round_number) in self._masked
+        if known and reading == ((meter, round_number) in self._gaps):
+            raise MessageError(RejectReason.CONFLICTING)
+        new = self._keep(self._masked, (meter, round_number), element)
+        if not reading:
+            self._gaps.add((meter, round_number))
+        return new
 
     def close_without(self, round_number: int, absent: frozenset[str]) -> None:
         """The decision that a round does without these meters, for ever; repeated, it must be the same.
@@ -204,16 +219,19 @@ class Ledger:
         if self.frame.isolated.issuperset(group):
             raise RefusedError("an isolated meter has no column")
         absent = self._excluded.get(round_number, frozenset())
-        included = tuple(meter for meter in group if meter not in absent)
-        total = sum(self._bare(meter, round_number) for meter in included)
+        present = [meter for meter in group if meter not in absent]
+        gaps = tuple(meter for meter in present if (meter, round_number) in self._gaps)
+        included = tuple(meter for meter in present if meter not in gaps)
+        total = sum(self._bare(meter, round_number) for meter in present)
         for meter in group:
             if meter in absent:
                 total += sum(
                     self._term(meter, peer, round_number) for peer in self._neighbours[meter] if peer not in absent
                 )
+        self._check_readings(len(included), len(group))
         bound = len(included) * self.frame.reading_bound_watt_hours
         watt_hours = lower(total % self.frame.field.modulus, bound, self.frame.field)
-        return Column(round_number, group, included, watt_hours)
+        return Column(round_number, group, included, watt_hours, gaps)
 
     def bill(self, meter: str) -> Bill:
         """The sum of one meter's row over the whole period, without the rounds that were closed without it.
@@ -227,8 +245,10 @@ class Ledger:
             if meter in self._excluded.get(round_number, frozenset()):
                 omitted.append(round_number)
                 total += sum(self._term(meter, peer, round_number) for peer in peers)
-            else:
-                total += self._bare(meter, round_number)
+                continue
+            if (meter, round_number) in self._gaps:
+                omitted.append(round_number)
+            total += self._bare(meter, round_number)
         counted = self.frame.period.rounds - len(omitted)
         if counted < self.frame.coverage_floor_fraction * self.frame.period.rounds:
             raise RecoveryError(f"only {counted} of {self.frame.period.rounds} rounds are in the bill")
@@ -264,6 +284,12 @@ class Ledger:
         if any(len(part) < self.frame.minimum_group for part in components(remaining, self.frame.edges)):
             raise RefusedError("what remains falls into components below the minimum group")
 
+    def _check_readings(self, readings: int, meters: int) -> None:
+        if readings < self.frame.minimum_group:
+            raise RecoveryError(f"only {readings} meters have a reading, the minimum is {self.frame.minimum_group}")
+        if readings < self.frame.coverage_floor_fraction * meters:
+            raise RecoveryError(f"only {readings} of {meters} meters have a reading")
+
     def _keep(self, store: dict[Place, int], place: Place, element: int) -> bool:
         if not 0 <= element < self.frame.field.modulus:
             raise MessageError(RejectReason.OUT_OF_RANGE, "field element")
@@ -275,17 +301,17 @@ class Ledger:
     def _bare(self, meter: str, round_number: int) -> int:
         """A masked reading as it enters a sum: without its self-mask, under its pair masks still."""
         if (meter, round_number) not in self._masked:
-            raise RecoveryError(f"round {round_number} waits for {len(self.missing(round_number))} masked readings")
+            raise WaitingError(f"round {round_number} waits for {len(self.missing(round_number))} masked readings")
         if not self.frame.self_masks:
             return self._masked[meter, round_number]
         if (meter, round_number) not in self._self_masks:
-            raise RecoveryError(f"round {round_number} waits for self-masks to be opened")
+            raise WaitingError(f"round {round_number} waits for self-masks to be opened")
         return self._masked[meter, round_number] - self._self_masks[meter, round_number]
 
     def _term(self, meter: str, peer: str, round_number: int) -> int:
         """What `meter` added on behalf of its pair with `peer`, once that is opened."""
         edge = (min(meter, peer), max(meter, peer))
         if (edge, round_number) not in self._pair_terms:
-            raise RecoveryError(f"round {round_number} waits for pair masks to be opened")
+            raise WaitingError(f"round {round_number} waits for pair masks to be opened")
         risen = self._pair_terms[edge, round_number]
         return risen if meter == edge[0] else -risen

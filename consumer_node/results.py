@@ -24,7 +24,7 @@ _MIGRATIONS = (
 )
 COLUMNS = (
     "rule", "number", "start_utc", "first_round", "last_round", "status", "watt_hours", "expected", "included", "gaps", "lost",
-    "inconsistent", "meters", "points", "reason",
+    "inconsistent", "meters", "points", "wrong_points", "detects", "repaired", "reason",
 )  # fmt: skip
 
 
@@ -46,6 +46,9 @@ def row(name: str, aggregate: Aggregate, interval_seconds: int) -> dict[str, obj
         "inconsistent": aggregate.inconsistent,
         "meters": aggregate.meters,
         "points": list(aggregate.points),
+        "wrong_points": list(aggregate.wrong_points),
+        "detects": aggregate.detects,
+        "repaired": aggregate.repaired,
         "reason": aggregate.reason,
     }
 

@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 
+from consumer_node.billing_service import Billing
+from consumer_node.billing_store import BillingStore
 from consumer_node.collection import conclude
 from consumer_node.config import ConsumerConfig
 from consumer_node.results import Results
+from consumer_node.wishes import Wishes
 from hushgrid import control
 from hushgrid.agent import Agent
 from hushgrid.config import read_token
@@ -37,9 +40,9 @@ class Consumer:
             config,
             Role.CONSUMER,
             [member],
-            hearers={Channel.AGGREGATE: self._hear_aggregate},
+            hearers={Channel.AGGREGATE: self._hear_aggregate, Channel.MASKED: self._hear_masked},
             on_plan=self._adopt,
-            on_pace=lambda: None,
+            on_pace=self._wake,
             on_statement=self._hear_statement,
             figures=self._figures,
             transport=transport,
@@ -49,36 +52,55 @@ class Consumer:
         self._keys: dict[tuple[int, bytes], SealingKey] = {}
         self._answers: dict[tuple[int, int], dict[int, AggregateText]] = {}
         self._since: dict[tuple[int, int], float] = {}
-        self._wishes = {wish.name: wish for wish in config.consumer.rules}
-        self._answered: dict[str, control.RuleAnswer] = {}
+        self.wishes = Wishes(section.state_directory)
+        self.wishes.configure(config.consumer.rules)
+        self._observations: list[control.Observation] = []
+        self._observed = 0
         self._backoff = Backoff()
+        self.billing = Billing(self.agent, BillingStore(section.state_directory), config.consumer.patience_seconds)
         self._work = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until cancelled."""
         try:
-            await self.agent.run(self.agent.keep_working(self._advance, self._work, self._backoff))
+            await self.agent.run(self._keep_working)
         finally:
             self.results.close()
+            self.billing.close()
+            self.wishes.close()
             self.agent.keyring.close()
+
+    async def _keep_working(self) -> None:
+        await self.agent.keep_working(self._advance, self._work, self._backoff)
+
+    def _wake(self) -> None:
+        self._work.set()
 
     # Rules
 
     def _adopt(self, adopted: AdoptedPlan) -> None:
         parts = [part for part in adopted.parts.get(self.agent.id, ()) if isinstance(part, ConsumerPart)]
-        first = not self._rules
         self._rules[adopted.head.version] = {rule.number: rule for part in parts for rule in part.rules}
-        if first:
-            for frame in self.results.answers():
-                self._take(AggregateFrame.from_bytes(frame))
+        # After a restart: what was collected under this plan and is not concluded. Later plans are adopted later.
+        for frame in map(AggregateFrame.from_bytes, self.results.answers()):
+            if frame.plan_version == adopted.head.version:
+                self._take(frame)
+        self.billing.adopt(adopted)
+        self._work.set()
+
+    async def _hear_masked(self, parsed: Topic, payload: bytes) -> None:
+        await self.billing.hear(parsed, payload)
         self._work.set()
 
     def _hear_statement(self, _member: str, body: control.Body) -> None:
-        if not isinstance(body, control.RuleAnswer) or body.name not in self._wishes:
+        if isinstance(body, control.MaskedClosing):
+            self.billing.hear_closing(body)
+            self._work.set()
+            return
+        if not isinstance(body, control.RuleAnswer):
             raise MessageError(RejectReason.UNKNOWN_KIND, body.kind)
-        if body.state is not RuleState.PENDING:
-            self._answered[body.name] = body
-            self._backoff.settle(body.name)
+        if self.wishes.answered(body):
+            self._backoff.settle((body.name, body.state is RuleState.WITHDRAWN))
             if body.state is RuleState.REFUSED:
                 causes = f" (because of {', '.join(body.because_of)})" if body.because_of else ""
                 log.warning("rule %s is refused: %s%s", body.name, body.reason, causes)
@@ -91,18 +113,16 @@ class Consumer:
             await self._ask_due()
         for key in list(self._answers):
             self._conclude(*key)
+        await self.billing.advance()
         self._erase_keys()
+        while self._observations:
+            await self.agent.membership.tell(self.agent.id, self._observations.pop())
 
     async def _ask_due(self) -> None:
-        for name, wish in self._wishes.items():
-            if name not in self._answered and self._backoff.due(name, time.monotonic()):
-                request = control.RequestRule(
-                    name=name,
-                    cohort=wish.cohort,
-                    window_rounds=wish.window_rounds,
-                    minimum_contributors=wish.minimum_contributors,
-                )
-                await self.agent.membership.tell(self.agent.id, request, ordered=True)
+        """Say what was not answered; the store is read again because a person may have added to it."""
+        for wish in self.wishes.all():
+            if wish.state is None and self._backoff.due((wish.section.name, wish.withdrawn), time.monotonic()):
+                await self.agent.membership.tell(self.agent.id, wish.statement, ordered=True)
 
     # Aggregate shares
 
@@ -169,13 +189,36 @@ class Consumer:
         rule = self._rules[head.version][rule_number]
         window = Window(first_round, rule.window_rounds)
         waited = time.monotonic() - self._since[rule_number, first_round] >= self.config.consumer.patience_seconds
-        result = conclude(head, rule, window, self._answers[rule_number, first_round], waited=waited)
+        wish = self.wishes.find(rule.name)
+        result = conclude(
+            head,
+            rule,
+            window,
+            self._answers[rule_number, first_round],
+            waited=waited,
+            coverage_floor_fraction=wish.section.coverage_floor_fraction if wish else 0.0,
+        )
         if result is None:
             return
         self.results.conclude(rule.name, result, head.interval_seconds)
         del self._answers[rule_number, first_round], self._since[rule_number, first_round]
         log.info("rule %s rounds %d to %d: %s, %d of %d pairs", rule.name, window.first, window.last, result.outcome.value,
                  result.included, result.expected)  # fmt: skip
+        if result.wrong_points:
+            log.warning("rule %s rounds %d to %d: the aggregate shares at points %s are wrong", rule.name, window.first,
+                        window.last, ", ".join(map(str, result.wrong_points)))  # fmt: skip
+        if result.detects and (result.points or result.misfit_points):
+            self._observed += 1
+            self._observations.append(
+                control.Observation(
+                    rule=rule.number,
+                    first_round=window.first,
+                    right=result.points,
+                    wrong=result.wrong_points,
+                    misfit=result.misfit_points,
+                )
+            )
+            self._work.set()
         self.agent.changed()
 
     def _erase_keys(self) -> None:
@@ -186,6 +229,9 @@ class Consumer:
             return
         open_rounds = [first for _, first in self._answers]
         longest = max((rule.window_rounds for rules in self._rules.values() for rule in rules.values()), default=1)
+        unbilled = self.billing.oldest_open_round()
+        if unbilled is not None:
+            open_rounds.append(unbilled)
         reached = min([pace.frozen_through - 2 * longest, *open_rounds])
         plan = self.agent.membership.plans.in_force(reached)
         if plan is not None and plan[0].epoch > 0:
@@ -197,10 +243,11 @@ class Consumer:
         return len(self._rules[max(self._rules)]) if self._rules else 0
 
     def _figures(self) -> dict[str, int]:
-        states = [answer.state for answer in self._answered.values()]
-        return {
+        states = [wish.state for wish in self.wishes.all()]
+        return self.billing.figures() | {
             "in_plan": self._in_plan(),
             "results": self.results.count(),
+            "observed": self._observed,
             "granted": states.count(RuleState.GRANTED),
             "refused": states.count(RuleState.REFUSED),
         }

@@ -13,6 +13,8 @@ _EXPERIMENTS = {
     "loss-rate": ("experiments.loss_rate", "loss_rate"),
     "minppn": ("experiments.minppn", "minppn"),
     "pairwise-attack": ("experiments.pairwise_attack", "pairwise_attack"),
+    "pairwise-cost": ("experiments.pairwise_cost", "pairwise_cost_command"),
+    "scaling": ("experiments.scaling", "scaling"),
 }
 
 

@@ -7,41 +7,42 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from configurator.command import stops_with_one_line
+from configurator.one_line import NumberRange, stops_with_one_line
+from experiments.figure_files import figure_paths
 from experiments.minppn_figure import draw
 from experiments.minppn_table import WIDTH, influence_of_start, measure, table, write_report
+from experiments.options import check_outputs, whole_numbers
 from hushgrid.errors import ConfigurationError
 
 #: Starts from which the greedy is compared.
 _STARTS = (14, 16, 18, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
 
-
-def _numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or min(numbers) < 1:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers above 0 such as 100,1000")
-    return numbers
+_MOST_PRODUCERS = 10**12
+_MOST_CONSUMERS = 10_000
 
 
 @click.command()
-@click.option("--producers", default="100,1000,10000", show_default=True, callback=_numbers, help="|P|, a list.")
-@click.option("--consumers", default="10,50", show_default=True, callback=_numbers, help="|C|, a list.")
+@click.option("--producers", default="100,1000,10000", show_default=True, callback=whole_numbers, help="|P|, a list.")
+@click.option("--consumers", default="10,50", show_default=True, callback=whole_numbers, help="|C|, a list.")
 @click.option(
     "--alpha",
     default=8.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0.1, 1_000_000),
     help="Capacity of a PPN in units of |P| sums (L = alpha |P|).",
 )
 @click.option("--instances", default=10, show_default=True, type=click.IntRange(1), help="Random instances a row.")
 @click.option(
-    "--start-ppns", default=20, show_default=True, type=click.IntRange(1), help="PPNs the greedy starts from."
+    "--start-ppns", default=20, show_default=True, type=click.IntRange(1, 100_000), help="PPNs the greedy starts from."
 )
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
-@click.option("--time-limit", default=30.0, show_default=True, help="Seconds the exact solver may take an instance.")
+@click.option(
+    "--time-limit",
+    default=30.0,
+    show_default=True,
+    type=NumberRange(0),
+    help="Seconds the exact solver may take an instance.",
+)
 @click.option("--starts/--no-starts", default=True, show_default=True, help="Compare starts from 14 to 100 PPNs too.")
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows there as well.")
 @click.option(
@@ -65,6 +66,13 @@ def minppn(
     figure: Path,
 ) -> None:
     """Fewest PPNs (Table I): the paper's greedy and an exact solver with its proof."""
+    for option, sizes, most in (
+        ("--producers", producers, _MOST_PRODUCERS),
+        ("--consumers", consumers, _MOST_CONSUMERS),
+    ):
+        if max(sizes) > most:
+            raise ConfigurationError(f"{option} {max(sizes)} is more than {most}")
+    check_outputs(report, *figure_paths(figure)[1:])
     console = Console()
     rows = []
     for c in consumers:
@@ -87,4 +95,4 @@ def minppn(
             write_report(report, rows, points, parameters)
     except OSError as error:
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
-    console.print("drawn: " + ", ".join(str(path) for path in drawn), soft_wrap=True)
+    console.print("drawn: " + ", ".join(str(path) for path in drawn), markup=False, soft_wrap=True)

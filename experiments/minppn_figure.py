@@ -13,7 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from experiments.minppn_table import PUBLISHED, Row, StartPoint
+from experiments.minppn_table import Row, StartPoint
 
 _GREEDY, _EXACT, _PAPER = "#0072b2", "#d55e00", "#767676"
 _ORDERS = {
@@ -47,7 +47,7 @@ def _label_rows(axes: Any, rows: Sequence[Row]) -> None:
 
 def _draw_counts(axes: Any, rows: Sequence[Row]) -> None:
     for at, row in enumerate(rows):
-        paper = PUBLISHED.get((row.consumers, row.producers))
+        paper = row.published
         if paper:
             axes.errorbar(
                 at - 0.22,
@@ -88,9 +88,12 @@ def _draw_counts(axes: Any, rows: Sequence[Row]) -> None:
 
 def _draw_times(axes: Any, rows: Sequence[Row]) -> None:
     at = range(len(rows))
-    papers = [PUBLISHED.get((row.consumers, row.producers)) for row in rows]
-    axes.plot(at, [p[5] if p else None for p in papers], "v", color=_PAPER, label="ILP, as published", fillstyle="none")
-    axes.plot(at, [p[3] if p else None for p in papers], "s", color=_PAPER, label="greedy, as published")
+    papers = [row.published for row in rows]
+    if any(papers):
+        axes.plot(
+            at, [p[5] if p else None for p in papers], "v", color=_PAPER, label="ILP, as published", fillstyle="none"
+        )
+        axes.plot(at, [p[3] if p else None for p in papers], "s", color=_PAPER, label="greedy, as published")
     axes.plot([x + 0.15 for x in at], [row.exact_seconds for row in rows], "D", color=_EXACT, label="exact (median)")
     axes.plot([x - 0.15 for x in at], [row.greedy_seconds for row in rows], "o", color=_GREEDY, label="greedy (median)")
     axes.set_yscale("log")

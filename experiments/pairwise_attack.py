@@ -21,11 +21,14 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from configurator.one_line import stops_with_one_line
 from experiments import pairwise_figures
-from experiments.pairwise_linear import VIEW_ROUNDS, attack_colluding, attack_split
+from experiments.options import check_outputs, make_folder
+from experiments.pairwise_linear import COLLUDERS, MINIMUM_GROUP, VIEW_ROUNDS, attack_colluding, attack_split
 from experiments.pairwise_noise import IsolatedError, Leakage, isolated_errors, measure_leakage
 from experiments.pairwise_seeds import recover, seed_rows
 from experiments.pairwise_table import (
@@ -41,10 +44,12 @@ from experiments.pairwise_table import (
     published_hashed,
     wide_csv_readings,
 )
-from hushgrid.errors import RefusedError
+from hushgrid.errors import ConfigurationError, RefusedError
 from meter_agent.pairwise import Variant
 
 METERS, ROUNDS, DEGREE = 40, 96, 4
+#: Fewer have no graph that withstands the colluders.
+LEAST_METERS = COLLUDERS + MINIMUM_GROUP
 #: (meters, rounds, degree) of the sweep over seed recovery.
 SWEEP = (*itertools.product((40,), (24, 36, 48, 96), (2, 4, 6, 8)), (200, 96, 4), (500, 96, 4))
 
@@ -143,8 +148,13 @@ def run_attacks(*, full: bool, seed: int, readings_file: Path | None = None) -> 
 def _readings(readings_file: Path | None, rng: random.Random) -> Readings:
     if readings_file is None:
         return constructed_readings(METERS, ROUNDS, rng)
-    found, _ = wide_csv_readings(readings_file, ROUNDS)
-    return found[:METERS]
+    found = wide_csv_readings(readings_file, ROUNDS)[0][:METERS]
+    for name, count, least in zip(("meters", "rounds"), found.shape, (LEAST_METERS, VIEW_ROUNDS), strict=True):
+        if count < least:
+            raise ConfigurationError(f"{readings_file}: {count} {name}; the attacks need at least {least}")
+    if found.min() < 0 or found.max() > SPAN_WATT_HOURS:
+        raise ConfigurationError(f"{readings_file}: a reading is outside 0 to {SPAN_WATT_HOURS} Wh")
+    return found
 
 
 def _sweep(meters: int, rounds: int, degree: int, rng: random.Random) -> Swept:
@@ -154,10 +164,17 @@ def _sweep(meters: int, rounds: int, degree: int, rng: random.Random) -> Swept:
     return Swept(meters, rounds, degree, row.recovered_fraction, round(time.monotonic() - started, 2))
 
 
+def _table(title: str, first: str, *others: str) -> Table:
+    """A table of 80 columns at most, whose first column is never cut."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name)
+    return table
+
+
 def _print(outcome: Outcome, console: Console) -> None:
-    table = Table(
-        "attack", "variant", "degree", "readings", "recovered", "wrong", "bits leaked", title="Pairwise noise"
-    )
+    table = _table("Pairwise noise", "attack", "variant", "degree", "readings", "recovered", "wrong", "bits leaked")
     for row in outcome.rows:
         table.add_row(
             row.attack,
@@ -169,8 +186,8 @@ def _print(outcome: Outcome, console: Console) -> None:
             f"{row.bits_leaked:.4f}",
         )
     console.print(table)
-    bits = Table(
-        "variant", "degree", "bits", "± (1 s.e.)", "exact", "bounded below", title="Bounded noise: bits per reading"
+    bits = _table(
+        "Bounded noise: bits per reading", "variant", "degree", "bits", "± (1 s.e.)", "exact", "bounded below"
     )
     for one in outcome.leakage:
         bits.add_row(
@@ -182,9 +199,7 @@ def _print(outcome: Outcome, console: Console) -> None:
             f"{100 * one.bounded_fraction:.1f} %",
         )
     console.print(bits)
-    errors = Table(
-        "noise", "epsilon", "meters", "isolated", "error", "last round", title="Grid sums with isolated meters"
-    )
+    errors = _table("Grid sums with isolated meters", "noise", "epsilon", "meters", "isolated", "error", "last round")
     for found in outcome.isolated:
         if found.isolated_fraction in (0.025, 0.1, 1.0):
             errors.add_row(
@@ -197,9 +212,7 @@ def _print(outcome: Outcome, console: Console) -> None:
             )
     console.print(errors)
     if outcome.sweep:
-        swept = Table(
-            "meters", "rounds", "degree", "recovered", "seconds", title="Seed recovery, graph unknown, published"
-        )
+        swept = _table("Seed recovery, graph unknown, published", "meters", "rounds", "degree", "recovered", "seconds")
         for place in outcome.sweep:
             recovered = f"{100 * place.recovered_fraction:.3g} %"
             swept.add_row(str(place.meters), str(place.rounds), str(place.degree), recovered, f"{place.seconds:.1f}")
@@ -212,7 +225,9 @@ def _print(outcome: Outcome, console: Console) -> None:
 @click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), help="Write what was found.")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False), help="Draw both figures into this folder.")
 @click.option(
-    "--readings", type=click.Path(path_type=Path, exists=True), help="Wide CSV of readings instead of constructed ones."
+    "--readings",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Wide CSV of readings instead of constructed ones.",
 )
 @click.option(
     "--seed",
@@ -220,8 +235,12 @@ def _print(outcome: Outcome, console: Console) -> None:
     show_default=True,
     help="Of readings, published noise and losses. Hardened keys are not seeded.",
 )
+@stops_with_one_line
 def pairwise_attack(full: bool, json_path: Path | None, figures: Path | None, readings: Path | None, seed: int) -> None:
     """Attack pairwise noise from masked readings alone: as the paper publishes it, and hardened."""
+    check_outputs(json_path)
+    if figures is not None:
+        make_folder(figures)
     outcome = run_attacks(full=full, seed=seed, readings_file=readings)
     console = Console()
     _print(outcome, console)

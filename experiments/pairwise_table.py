@@ -6,8 +6,7 @@ runs (`meter_agent.pairwise`, `meter_agent.pairwise_published`); readings are co
 
 from __future__ import annotations
 
-import csv
-import gzip
+import itertools
 import math
 import random
 import secrets
@@ -19,11 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hushgrid.errors import ConfigurationError
 from hushgrid.field import MODULI, Field
 from hushgrid.schedule import Window
 from hushgrid.sealing import Agreement
 from meter_agent.pairwise import Noise, Pair, Scope, SelfMask, Variant, mask_reading
 from meter_agent.pairwise_published import UnsafeNoiseWarning, fresh_pair, hashed_pair
+from meter_agent.sources.csv_formats import CsvFormat, open_csv
 
 Edge = tuple[int, int]
 Readings = NDArray[np.int64]  # Wh [meter, round]
@@ -116,13 +117,16 @@ def uniform_readings(meters: int, rounds: int, rng: random.Random) -> Readings:
 def wide_csv_readings(path: Path, rounds: int | None = None) -> tuple[Readings, tuple[tuple[int, int], ...]]:
     """A wide CSV (start_utc, one column per meter, integer Wh, empty = missing; .gz or plain): [meter, round] and the gaps.
 
-    Gaps hold 0 and are listed as (meter, round): the caller decides what a meter without a reading does.
+    Gaps hold 0 and are listed as (meter, round): the caller decides what a meter without a reading does. ConfigurationError
+    with file, line and column for what is not of this form.
     """
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        lines = list(csv.reader(file))[1:]
-    cells = [line[1:] for line in lines[:rounds]]
-    gaps = tuple((i, j) for j, row in enumerate(cells) for i, cell in enumerate(row) if not cell)
-    return np.array([[int(cell or 0) for cell in row] for row in cells], dtype=np.int64).T, gaps
+    file = open_csv(path)
+    if file.format is not CsvFormat.WIDE:
+        raise ConfigurationError(f"{path}: its header is not start_utc,<meter>,<meter>,...")
+    meters = len(file.header) - 1
+    cells = [entry.watt_hours for entry in itertools.islice(file.entries(), rounds and rounds * meters)]
+    gaps = tuple((at % meters, at // meters) for at, watt_hours in enumerate(cells) if watt_hours is None)
+    return np.array([watt_hours or 0 for watt_hours in cells], dtype=np.int64).reshape(-1, meters).T, gaps
 
 
 def pair_term(table: MaskedTable, edge: Edge, round_number: int) -> int:

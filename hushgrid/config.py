@@ -17,27 +17,46 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.link import LossModel
 from hushgrid.plan import Key, Model, Name, Pseudonym
 
 
 class AgentSection(Model):
-    """Who this agent is. token_file: its one-time token for enrolment, needed once."""
+    """Who this agent is. token_file: its one-time token for enrolment, needed once. pulse_file: see `hushgrid.runtime.keep_pulse`."""
 
     id: Name
     grid: Pseudonym = "hushgrid"
     state_directory: Path
     token_file: Path | None = None
+    pulse_file: Path | None = None
 
 
 class BrokerSection(Model):
-    """Where the broker is. The files are for mqtts://."""
+    """Where the broker is. The files are for mqtts://.
+
+    further_urls: other nodes of the same cluster, tried in turn when one is away. user_name, password_file: the broker's own
+    account, for brokers that let nobody in without one; an agent logs in under its pseudonym otherwise.
+    """
 
     url: str = "mqtt://localhost:1883"
+    further_urls: tuple[str, ...] = ()
+    user_name: Annotated[str, Field(min_length=1)] | None = None
+    password_file: Path | None = None
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
     keepalive_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
+
+    @model_validator(mode="after")
+    def _whole_account(self) -> BrokerSection:
+        if (self.user_name is None) != (self.password_file is None):
+            raise ValueError("user_name and password_file belong together")
+        return self
+
+
+class AuthoritySection(Model):
+    """Where certificates come from, tls://host:port. Without it certificate_file and key_file serve under every name."""
+
+    url: str | None = None
 
 
 class ConfiguratorSection(Model):
@@ -68,24 +87,16 @@ class PaceSection(Model):
         return self
 
 
-class LinkSection(Model):
-    """Loss injected between this agent and its MQTT client."""
-
-    loss_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
-    seed: int = 0
-
-    @property
-    def model(self) -> LossModel:
-        """The pure function these parameters stand for."""
-        return LossModel(self.seed, self.loss_fraction)
-
-
 class FloorsSection(Model):
-    """What this agent insists on, whatever a plan says. pinned_ppns: PPN id -> identity key."""
+    """What this agent insists on, whatever a plan says. minimum_contributors: of every sum; the policy's own by default, so that no
+    configurator can sign it away. pinned_ppns: PPN id -> identity key. unsafe_published: take part under the published pairwise
+    noise, which hides nothing.
+    """
 
     threshold: Annotated[int, Field(ge=1)] = 2
-    minimum_contributors: Annotated[int, Field(ge=1)] = 1
+    minimum_contributors: Annotated[int, Field(ge=1)] = 15
     pinned_ppns: dict[str, Key] = Field(default_factory=dict)
+    unsafe_published: bool = False
 
 
 class LogSection(Model):
@@ -99,6 +110,7 @@ class ServiceConfig(Model):
 
     agent: AgentSection
     broker: BrokerSection = BrokerSection()
+    authority: AuthoritySection = AuthoritySection()
     pace: PaceSection = PaceSection()
     log: LogSection = LogSection()
 
@@ -150,13 +162,22 @@ def overridden(content: Mapping[str, Any], environment: Mapping[str, str]) -> di
 
 def load(config: type[Config], path: Path) -> Config:
     """The role's configuration from a TOML file and the environment; ConfigurationError naming file and first bad field."""
-    content = overridden(read_toml(path), os.environ)
+    return _validated(config, overridden(read_toml(path), os.environ), path)
+
+
+def _validated(config: type[Config], content: dict[str, Any], path: Path) -> Config:
     try:
         return config.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "file"
         raise ConfigurationError(f"{path}: {where}: {first['msg']}") from None
+
+
+def load_some(path: Path, sections: tuple[str, ...]) -> ServiceConfig:
+    """These sections of any role's configuration; ConfigurationError as `load`."""
+    content = overridden(read_toml(path), os.environ)
+    return _validated(ServiceConfig, {name: content[name] for name in sections if name in content}, path)
 
 
 def read_token(path: Path | None) -> str | None:

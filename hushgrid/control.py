@@ -16,7 +16,8 @@ from pydantic import Field
 from hushgrid import sealing
 from hushgrid.bitmap import Bitmap
 from hushgrid.errors import MessageError, RejectReason
-from hushgrid.messages import VERSION, WithheldReason
+from hushgrid.link_settings import LinkStage
+from hushgrid.messages import SHARING_ID_BYTES, VERSION, WithheldReason
 from hushgrid.plan import (
     Count,
     EpochKey,
@@ -34,8 +35,6 @@ from hushgrid.plan import (
 
 #: Recipient of what is published for everybody.
 EVERYBODY = "*"
-#: Bytes of a sharing id that a roster repeats: enough to find an accident, and a liar gains nothing by matching it.
-TAG_BYTES = 4
 MAX_STATEMENT_BYTES = 16 * 2**20
 
 
@@ -139,6 +138,13 @@ class RequestParts(Model):
     agents: Annotated[tuple[Name, ...], Field(max_length=1024)]
 
 
+class RequestHead(Model):
+    """An agent that was away asks for the head of a plan it missed, and is told it as a `PublishedHead`."""
+
+    kind: Literal["request-head"] = "request-head"
+    version: Count
+
+
 class PartPage(Model):
     """One page of a part with its way up the digest tree."""
 
@@ -163,8 +169,8 @@ class NoPart(Model):
 class RosterPage(Model):
     """One page of what a PPN holds on disk of a frozen round, signed with the statement that carries it.
 
-    readings, gaps: bitmaps over the meter numbers of the page; tags: the first 4 bytes of the sharing id of each held
-    share, readings and gaps together, in the order of numbers.
+    readings, gaps: bitmaps over the meter numbers of the page; tags: the sharing id of each held share, whole, readings
+    and gaps together, in the order of numbers.
     """
 
     kind: Literal["roster-page"] = "roster-page"
@@ -183,9 +189,10 @@ class RosterPage(Model):
         readings = Bitmap.from_bytes(self.size, self.readings)
         gaps = Bitmap.from_bytes(self.size, self.gaps)
         both = readings | gaps
-        if readings.bits & gaps.bits or len(self.tags) != TAG_BYTES * len(both):
+        if readings.bits & gaps.bits or len(self.tags) != SHARING_ID_BYTES * len(both):
             raise MessageError(RejectReason.MALFORMED, "roster")
-        tags = {at: self.tags[TAG_BYTES * i : TAG_BYTES * (i + 1)] for i, at in enumerate(both)}
+        size = SHARING_ID_BYTES
+        tags = {at: self.tags[size * i : size * (i + 1)] for i, at in enumerate(both)}
         return readings, gaps, tags
 
 
@@ -263,6 +270,27 @@ class Certificate(Model):
     signatures: tuple[tuple[PointNumber, Signature], ...]
 
 
+class Observation(Model):
+    """A consumer's word about one concluded window: at which points the aggregate share fitted the others, and at which not.
+
+    misfit: the points that answered where more were wrong than can be corrected: none of them is known right or wrong.
+    """
+
+    kind: Literal["observation"] = "observation"
+    rule: Count
+    first_round: Count
+    right: tuple[Count, ...]
+    wrong: tuple[Count, ...]
+    misfit: tuple[Count, ...] = ()
+
+
+class Forgotten(Model):
+    """The configurator keeps nothing of rounds up to this one: a PPN that was away for so long lets go of them too."""
+
+    kind: Literal["forgotten"] = "forgotten"
+    through: Round
+
+
 class Report(Model):
     """What an agent tells the conductor of a testbed: counts of its own progress, never a value."""
 
@@ -271,6 +299,27 @@ class Report(Model):
     plan_version: Count = 0
     figures: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+class MaskedRoster(Model):
+    """A consumer of masked readings says whose of one round it does not have, and asks for the round to be closed."""
+
+    kind: Literal["masked-roster"] = "masked-roster"
+    stream: Annotated[int, Field(ge=1, lt=2**24)]
+    round: Round
+    version: Count  # of the plan in force for the billing period's first round
+    missing: Annotated[tuple[Count, ...], Field(max_length=4096)]
+
+
+class MaskedClosing(Model):
+    """The configurator's closing of a round (`masked_messages.RoundClosing`): one for ever."""
+
+    kind: Literal["masked-closing"] = "masked-closing"
+    stream: Count
+    round: Round
+    graph: Key
+    absent: tuple[Count, ...]
+    signature: Signature
 
 
 class Card(Model):
@@ -289,11 +338,16 @@ class PublishedHead(Model):
 
 
 class Clock(Model):
-    """The pace of a testbed's compressed rounds, published for all by its conductor. -1: none yet."""
+    """The pace of a testbed's compressed rounds, published for all by its conductor. -1: none yet.
+
+    link: what the lossy link does, each stage from its round on, all of them so far; in one statement with the pace, so that
+    nobody states a round before it knows what becomes of it.
+    """
 
     kind: Literal["clock"] = "clock"
     metered_through: Annotated[int, Field(ge=-1, lt=2**63)]
     frozen_through: Annotated[int, Field(ge=-1, lt=2**63)]
+    link: Annotated[tuple[LinkStage, ...], Field(max_length=1024)] = ()
 
 
 Body = Annotated[
@@ -306,13 +360,18 @@ Body = Annotated[
     | WithdrawRule
     | RuleAnswer
     | RequestParts
+    | RequestHead
     | PartPage
     | NoPart
     | RosterPage
     | DecisionMessage
     | Countersignature
     | Certificate
+    | Forgotten
+    | Observation
     | Report
+    | MaskedRoster
+    | MaskedClosing
     | Card
     | PublishedHead
     | Clock,

@@ -70,10 +70,11 @@ class Database:
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # SQLite has ended it already when the disk is full
+                self._connection.execute("ROLLBACK")
             raise
-        self.execute("COMMIT")
 
     def forget_deleted(self) -> None:
         """Make sure that deleted rows are in no side file either."""

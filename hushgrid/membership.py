@@ -22,10 +22,12 @@ from hushgrid.plan import (
     EpochKey,
     Floors,
     Head,
+    MaskingPart,
     MeterPart,
     Part,
     PlanBook,
     check_head,
+    check_masking,
     check_path,
     check_roofs,
     leaf,
@@ -39,6 +41,8 @@ from hushgrid.transport import Transport
 log = logging.getLogger("hushgrid.membership")
 
 _PARTS_PER_REQUEST = 256
+#: How long after a connection the newest head, which the broker keeps, may take to come.
+_HEAD_SECONDS = 5.0
 _MIGRATIONS = (
     """
     CREATE TABLE head (version INTEGER PRIMARY KEY, json BLOB NOT NULL, adopted INTEGER NOT NULL DEFAULT 0);
@@ -71,9 +75,10 @@ class AdoptedPlan:
 
 @dataclass(slots=True)
 class _Pending:
-    """A head whose parts are still coming: agent -> page -> part, and how many pages there are."""
+    """A head whose parts are still coming: agent -> page -> part, and how many pages there are. refused: one is below a floor."""
 
     head: Head
+    refused: bool = False
     pages: dict[str, dict[int, bytes]] = field(default_factory=dict)
     expected: dict[str, int] = field(default_factory=dict)
 
@@ -117,7 +122,11 @@ class Membership:
         self._parts_backoff = Backoff(first_seconds=3.0)
         self._changed = asyncio.Event()
         self._card: tuple[EpochKey, str] | None = None  # key, id of the configurator
+        self._newest_head: Head | None = None  # as published; the plans before it are adopted first
         self._pending: _Pending | None = None
+        self._skipped = 0  # the last plan that was refused and is waited for no longer
+        self._heard_head = -1  # the connection on which the head was heard
+        self._connected_at = now()
         self._known_epoch: dict[str, int] = {}
         self._by_key_id: dict[bytes, tuple[str, int]] = {}
         self.plans: PlanBook[AdoptedPlan] = PlanBook()
@@ -149,6 +158,25 @@ class Membership:
         """Where the configurator is reached now; None before its card came."""
         return self._card[0].pseudonym if self._card else None
 
+    @property
+    def current(self) -> bool:
+        """Whether the plan in force is known: the newest head was heard on this connection, and every plan up to it adopted."""
+        if self._pending is not None or self._next_version is not None:
+            return False
+        heard = self._heard_head == self._transport.generation
+        return heard or (self._transport.generation > 0 and self._now() - self._connected_at > _HEAD_SECONDS)
+
+    @property
+    def _next_version(self) -> int | None:
+        """The plan to be adopted next; None when all that were published are."""
+        head, newest = self._newest_head, self.plans.newest
+        if head is None:
+            return None
+        if newest is None:
+            return head.version
+        following = max(newest[0].version, self._skipped) + 1
+        return following if following <= head.version else None
+
     def _load_plans(self) -> None:
         rows = self._database.query("SELECT version, json FROM head WHERE adopted = 1 ORDER BY version")
         for version, json in rows:
@@ -160,13 +188,9 @@ class Membership:
             adopted = AdoptedPlan(head, {agent: tuple(pages) for agent, pages in parts.items()})
             self.plans.add(head, adopted)
 
-    def inboxes(self, pseudonym: str) -> tuple[str, ...]:
-        """Subscriptions that membership needs."""
-        return (
-            inbox(self._grid, Channel.CARD),
-            inbox(self._grid, Channel.HEAD),
-            inbox(self._grid, Channel.CONTROL, pseudonym),
-        )
+    def published(self) -> tuple[str, ...]:
+        """Subscriptions to what the configurator publishes for everybody."""
+        return (inbox(self._grid, Channel.CARD), inbox(self._grid, Channel.HEAD))
 
     # What comes in
 
@@ -206,11 +230,38 @@ class Membership:
         newest = self.plans.newest
         if newest is not None and head.version <= newest[0].version:
             if head.version == newest[0].version and head.digest == newest[0].digest:
+                self._heard_head = self._transport.generation
                 return
             raise MessageError(RejectReason.ROLLED_BACK, f"plan {head.version} after {newest[0].version}")
-        if self._pending is not None and head.version < self._pending.head.version:
-            raise MessageError(RejectReason.ROLLED_BACK, f"plan {head.version} after {self._pending.head.version}")
+        if self._newest_head is not None and head.version < self._newest_head.version:
+            raise MessageError(RejectReason.ROLLED_BACK, f"plan {head.version} after {self._newest_head.version}")
         check_head(head, self._floors)
+        self._heard_head = self._transport.generation
+        self._newest_head = head
+        if self._pending is not None and self._pending.refused:
+            self._skip(self._pending.head)
+        if head.version == self._next_version:
+            self._await_parts(head)
+
+    def _hear_missed_head(self, head: Head) -> None:
+        """A plan that came and went while this agent was away: some rounds it still speaks of are judged by it."""
+        if head.grid != self._grid or head.version != self._next_version:
+            return
+        self._backoff.settle(("head", head.version))
+        try:
+            check_head(head, self._floors)
+        except MessageError:
+            self._skip(head)
+            raise
+        self._await_parts(head)
+
+    def _skip(self, head: Head) -> None:
+        """A plan that this agent refuses, and that another one has followed."""
+        self._skipped, self._pending = head.version, None
+        if self._newest_head is not None and self._next_version == self._newest_head.version:
+            self._await_parts(self._newest_head)
+
+    def _await_parts(self, head: Head) -> None:
         if self._pending is None or self._pending.head.digest != head.digest:
             self._pending = _Pending(head)
             log.info("plan %d is announced, valid from round %d", head.version, head.valid_from_round)
@@ -247,6 +298,8 @@ class Membership:
                 if self._pending is not None and self._pending.head.version == version:
                     self._pending.expected[member] = 0
                     self._adopt_if_complete()
+            case control.PublishedHead(head=head):
+                self._hear_missed_head(head)
             case control.Refusal(of="enrol", reason=reason):
                 raise ConfigurationError(f"{member}: enrolment refused: {reason}")
             case _:
@@ -258,8 +311,16 @@ class Membership:
             return
         check_path(pending.head.parts_root, leaf(member, body.page, body.part.encode()), body.leaf, body.path)
         part = part_from_json(body.part.encode())
-        if isinstance(part, MeterPart):
-            check_roofs(pending.head, part.points)
+        try:
+            if isinstance(part, MeterPart):
+                check_roofs(pending.head, part.points)
+            elif isinstance(part, MaskingPart):
+                check_masking(pending.head, part, self._floors)
+        except MessageError:
+            pending.refused = True
+            if self._newest_head is not None and self._newest_head.version > pending.head.version:
+                self._skip(pending.head)
+            raise
         pending.pages.setdefault(member, {})[body.page] = body.part.encode()
         pending.expected[member] = body.pages
         self._adopt_if_complete()
@@ -285,6 +346,8 @@ class Membership:
         adopted = AdoptedPlan(head, parts)
         self.plans.add(head, adopted)
         self._pending = None
+        if self._newest_head is not None and self._next_version == self._newest_head.version:
+            self._await_parts(self._newest_head)
         log.info("plan %d adopted, epoch %d, valid from round %d", head.version, head.epoch, head.valid_from_round)
         self._on_plan(adopted)
 
@@ -315,6 +378,7 @@ class Membership:
         while True:
             if self._transport.generation != generation:
                 generation = self._transport.generation
+                self._connected_at = self._now()
                 self._backoff.restart()
                 self._parts_backoff.restart()
             self._changed.clear()
@@ -341,6 +405,9 @@ class Membership:
             elif self._backoff.due(("keys", member), now):
                 keys = self._keyring.announcements(member, self._grid, wanted)
                 await self.tell(member, control.AnnounceKeys(keys=keys))
+        missed = self._next_version
+        if missed is not None and self._pending is None and self.enrolled and self._backoff.due(("head", missed), now):
+            await self.tell(next(iter(self._members)), control.RequestHead(version=missed))
         if self._pending is not None and self.enrolled and not unannounced:
             version = self._pending.head.version
             if self._parts_backoff.due(("parts", version), now):

@@ -5,6 +5,7 @@
     Closing           PPN -> sender                  a round takes no more shares: whatever is left is not counted
     AggregateFrame    PPN -> consumer                one sealed aggregate share of a (rule, window)
     AggregateReceipt  consumer -> PPN                it is on disk
+    RepairRequest     PPN -> sender                  shares that are missing, to be sent again as the same bytes
 
 What is sealed inside, `ShareText` and `AggregateText`, has one length per plan whatever it says. All integers are big
 endian. Reading bytes never raises anything but MessageError.
@@ -16,6 +17,7 @@ import enum
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hushgrid.bitmap import Bitmap
 from hushgrid.errors import MessageError, RejectReason
@@ -37,6 +39,13 @@ class FrameKind(enum.IntEnum):
     CLOSING = 3
     AGGREGATE = 4
     AGGREGATE_RECEIPT = 5
+    REPAIR_REQUEST = 6
+    # hushgrid.masked_messages
+    MASKED = 16
+    MASKED_RECEIPT = 17
+    PAIR = 18
+    OPEN = 19
+    OPENINGS = 20
 
 
 def frame_kind(wire: bytes) -> FrameKind:
@@ -86,7 +95,8 @@ _RECEIPT = struct.Struct(">QHIHB")
 _CLOSING = struct.Struct(">QH")
 _AGGREGATE = struct.Struct(">IIQHH")
 _AGGREGATE_RECEIPT = struct.Struct(">IQH")
-_AGGREGATE_TEXT = struct.Struct(">BBHIIIIII")
+_AGGREGATE_TEXT = struct.Struct(">BBHIIIIIII")
+_REPAIR_REQUEST = struct.Struct(">QHBH")
 
 
 def _head(kind: FrameKind) -> bytes:
@@ -245,6 +255,39 @@ class Closing:
         return cls(round_number, point)
 
 
+@dataclass(frozen=True, slots=True)
+class RepairRequest:
+    """A PPN's signed word that it lacks shares of a round.
+
+    attempt: 1 for the first request of the round, and so on; the answer carries it, so that the link's fate is drawn anew.
+    numbers: of the meters, 1 to 4096 of them, rising; all of them are carried by the recipient.
+    """
+
+    round: int
+    point: int
+    attempt: int
+    numbers: tuple[int, ...]
+
+    def to_bytes(self, signer: Identity, recipient: str) -> bytes:
+        """Signed for one recipient's pseudonym; ValueError for no numbers, or too many."""
+        if not 1 <= len(self.numbers) <= MAX_ENVELOPE:
+            raise ValueError("a repair request names 1 to 4096 meters")
+        header = _REPAIR_REQUEST.pack(self.round, self.point, self.attempt, len(self.numbers))
+        body = _head(FrameKind.REPAIR_REQUEST) + header + b"".join(map(_NUMBER.pack, self.numbers))
+        return body + signer.sign(f"receipt to {recipient}", body)
+
+    @classmethod
+    def from_bytes(cls, wire: bytes, signer: bytes, recipient: str) -> RepairRequest:
+        """Back from the wire, signature checked; MessageError otherwise."""
+        reader = _Reader(_signed(wire, signer, f"receipt to {recipient}"), FrameKind.REPAIR_REQUEST)
+        round_number, point, attempt, count = reader.unpack(_REPAIR_REQUEST)
+        numbers = tuple(reader.unpack(_NUMBER)[0] for _ in range(count))
+        reader.end()
+        if not 1 <= count <= MAX_ENVELOPE or attempt < 1 or any(a >= b for a, b in pairwise(numbers)):
+            raise MessageError(RejectReason.MALFORMED, "repair request")
+        return cls(round_number, point, attempt, numbers)
+
+
 class AggregateStatus(enum.IntEnum):
     """What a PPN has for a consumer's (rule, window)."""
 
@@ -260,6 +303,7 @@ class WithheldReason(enum.IntEnum):
     BELOW_MINIMUM = 1
     BELOW_COVERAGE = 2
     WOULD_DISCLOSE = 3
+    INCOMPLETE = 4  # mechanism both: a component without one of its masked readings
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -267,7 +311,8 @@ class AggregateText:
     """A PPN's aggregate share with its coverage, under the seal to the consumer.
 
     digest: over the sorted (meter, round, sharing id) triples that were added (invariant 2).
-    expected = included + gaps + lost + inconsistent, all in (meter, round) pairs.
+    expected = included + gaps + lost + inconsistent, all in (meter, round) pairs; repaired: included pairs whose share this
+    PPN had to ask for.
     """
 
     status: AggregateStatus
@@ -279,6 +324,7 @@ class AggregateText:
     lost: int
     inconsistent: int
     meters: int
+    repaired: int
     digest: bytes
     elements: tuple[int, ...]
 
@@ -294,6 +340,7 @@ class AggregateText:
             self.lost,
             self.inconsistent,
             self.meters,
+            self.repaired,
         )
         return fixed + self.digest + b"".join(map(q_field.to_bytes, self.elements))
 
@@ -304,7 +351,7 @@ class AggregateText:
         if len(wire) != start + slots * width:
             raise MessageError(RejectReason.MALFORMED, "aggregate share")
         fixed: tuple[int, ...] = _AGGREGATE_TEXT.unpack_from(wire)
-        status, reason, window_rounds, expected, included, gaps, lost, inconsistent, meters = fixed
+        status, reason, window_rounds, expected, included, gaps, lost, inconsistent, meters, repaired = fixed
         try:
             elements = tuple(q_field.from_bytes(wire[at : at + width]) for at in range(start, len(wire), width))
             return cls(
@@ -317,6 +364,7 @@ class AggregateText:
                 lost=lost,
                 inconsistent=inconsistent,
                 meters=meters,
+                repaired=repaired,
                 digest=wire[_AGGREGATE_TEXT.size : start],
                 elements=elements,
             )

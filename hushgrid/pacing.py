@@ -9,13 +9,15 @@ from collections.abc import Callable
 from hushgrid.config import PaceMode, PaceSection
 from hushgrid.control import Clock, Statement
 from hushgrid.errors import MessageError, RejectReason
+from hushgrid.link_settings import LinkStage
 from hushgrid.schedule import Pace, pace_at, seconds_to_next
 
 
 class PaceFollower:
     """The pace as this agent knows it; it never goes back.
 
-    now: Unix seconds, an argument for tests. In UTC mode the interval comes with the first plan.
+    now: Unix seconds, an argument for tests. In UTC mode the interval comes with the first plan. link_stages: what a
+    testbed's conductor lets the lossy link do.
     """
 
     def __init__(self, section: PaceSection, now: Callable[[], float] = time.time) -> None:
@@ -24,6 +26,7 @@ class PaceFollower:
         self._changed = asyncio.Event()
         self._interval_seconds: int | None = None
         self.pace: Pace | None = None
+        self.link_stages: tuple[LinkStage, ...] = ()
         self.conductor_pseudonym: str | None = None
 
     @property
@@ -46,6 +49,8 @@ class PaceFollower:
         if not isinstance(statement.body, Clock):
             raise MessageError(RejectReason.UNKNOWN_KIND, "clock")
         self.conductor_pseudonym = sender
+        if len(statement.body.link) > len(self.link_stages):
+            self.link_stages = statement.body.link
         return self._advance(Pace(statement.body.metered_through, statement.body.frozen_through))
 
     def _advance(self, pace: Pace) -> bool:

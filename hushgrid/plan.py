@@ -73,6 +73,10 @@ class Model(BaseModel):
             raise MessageError(RejectReason.MALFORMED, f"{cls.__name__} {where}".rstrip()) from None
 
 
+#: An envelope's attempt has one byte: twice this many requests, those of a PPN that was away included.
+MAX_REPAIR_ATTEMPTS = 100
+
+
 class Recovery(enum.StrEnum):
     """What becomes of a missing share, for the whole plan."""
 
@@ -87,6 +91,13 @@ class Mechanism(enum.StrEnum):
     SHARES = "shares"
     PAIRWISE = "pairwise"
     BOTH = "both"
+
+
+class Variant(enum.StrEnum):
+    """Which pairwise noise a plan uses."""
+
+    PUBLISHED = "published"  # as printed in the paper: for study, unsafe
+    HARDENED = "hardened"  # uniform in Z_q from agreed keys
 
 
 class EpochKey(Model):
@@ -125,7 +136,10 @@ class PpnEntry(Model):
 
 
 class Head(Model):
-    """What everybody knows of a plan. Its digest is what every share and aggregate share is bound to."""
+    """What everybody knows of a plan. Its digest is what every share and aggregate share is bound to.
+
+    A plan without PPNs serves rules of masked readings only (mechanism pairwise).
+    """
 
     grid: Pseudonym
     version: Count
@@ -139,6 +153,7 @@ class Head(Model):
     slots: Annotated[int, Field(ge=1, le=64)]
     reading_bound_watt_hours: Annotated[int, Field(ge=1)]
     recovery: Recovery
+    repair_attempts: Annotated[int, Field(ge=0, le=MAX_REPAIR_ATTEMPTS)] = 0  # how often a missing share is asked for
     minimum_contributors: Annotated[int, Field(ge=1)]
     coverage_floor_fraction: Annotated[float, Field(ge=0, le=1)]
     ppns: tuple[PpnEntry, ...]
@@ -151,11 +166,13 @@ class Head(Model):
         points = [ppn.point for ppn in self.ppns]
         if len(set(points)) != len(points) or len({ppn.id for ppn in self.ppns}) != len(points):
             raise ValueError("a point or a PPN occurs twice")
-        if self.threshold > self.width or self.width > len(points):
+        if self.threshold > self.width or (points and self.width > len(points)):
             raise ValueError("threshold <= width <= number of PPNs does not hold")
         if self.recovery is not Recovery.NONE and 2 * self.threshold <= self.width:
             raise ValueError("threshold <= width / 2 is for recovery none only")
-        if not is_prime(self.modulus) or self.modulus <= max(points):
+        if (self.recovery is Recovery.REPAIR) != (self.repair_attempts > 0):
+            raise ValueError("repair_attempts is for recovery repair, and at least 1 there")
+        if not is_prime(self.modulus) or self.modulus <= max(points, default=1):
             raise ValueError("the modulus is not a prime above every point")
         if any(ppn.key.epoch != self.epoch for ppn in self.ppns):
             raise ValueError("a PPN's key is of another epoch")
@@ -259,13 +276,86 @@ class PpnPart(Model):
         return Bitmap.from_bytes(size, self.cohorts[index])
 
 
+class MaskTerms(Model):
+    """What all who take part in one stream of masked readings agree on (docs/protocol.md, section Masked readings).
+
+    stream: number of the rule that the masked readings serve; 0 under mechanism both, where they are shared among PPNs.
+    Only billing periods that lie wholly inside [from_round, until_round) count, each under the plan of its first round.
+    graph: digest of the connection graph. colluders: the stated number c that it withstands.
+    noise_span_watt_hours: D of the published noise, 0 when hardened.
+    """
+
+    stream: Annotated[int, Field(ge=0, lt=2**24)]
+    mechanism: Mechanism
+    variant: Variant
+    period_rounds: Annotated[int, Field(ge=2, lt=2**16)]
+    from_round: Round
+    until_round: Round | None = None
+    graph: Key
+    self_masks: bool
+    colluders: Count
+    noise_span_watt_hours: Count = 0
+
+    @property
+    def holders_threshold(self) -> int:
+        """How many neighbours together open a silent meter's self-mask: one more than may collude."""
+        return self.colluders + 1
+
+
+class Neighbour(Model):
+    """A meter one shares masks with: its number, its key, and the pseudonym of the connection that carries it."""
+
+    number: Count
+    identity: Key
+    key: EpochKey
+    sender: Pseudonym
+
+
+class MaskingPart(Model):
+    """What a meter is told of one stream: its number, whom the masked readings go to, and its own line of the graph.
+
+    consumer: None under mechanism both. isolated_epsilon: of a meter without neighbours, as a fraction such as "1/2".
+    """
+
+    kind: Literal["masking"] = "masking"
+    number: Count
+    terms: MaskTerms
+    consumer: ConsumerEntry | None
+    neighbours: tuple[Neighbour, ...]
+    isolated_epsilon: Annotated[str, Field(pattern=r"^[0-9]+(/[1-9][0-9]*)?$")] | None = None
+
+
+class MaskedMeter(Model):
+    """A meter as the consumer of its masked readings needs it: whom it bills, its key, and whom to send receipts to."""
+
+    number: Count
+    id: Name
+    agreement: Key
+    sender: Pseudonym
+
+
+class BillingPart(Model):
+    """One page of what a consumer of masked readings serves: meters in the order of numbers, and the pairs whose first meter
+    (the one with the lower id) is on this page, by numbers.
+    """
+
+    kind: Literal["billing"] = "billing"
+    page: Count
+    pages: Count
+    rule: Rule
+    terms: MaskTerms
+    minimum_group: Annotated[int, Field(ge=1)]
+    meters: tuple[MaskedMeter, ...]
+    edges: tuple[tuple[Count, Count], ...]
+
+
 class PlainPart(Model):
     """The part of an agent that only carries others: a concentrator."""
 
     kind: Literal["carrier"] = "carrier"
 
 
-Part = MeterPart | ConsumerPart | PpnPart | PlainPart
+Part = MeterPart | ConsumerPart | PpnPart | MaskingPart | BillingPart | PlainPart
 
 
 class _AnyPart(Model):
@@ -336,8 +426,9 @@ class Floors:
     """What an agent insists on, whatever a configurator signs (P21). Part of the agent's own configuration."""
 
     threshold: int = 2
-    minimum_contributors: int = 1
+    minimum_contributors: int = 15
     pinned_ppns: tuple[tuple[str, bytes], ...] = ()
+    unsafe_published: bool = False
 
 
 def check_head(head: Head, floors: Floors) -> None:
@@ -362,6 +453,22 @@ def check_roofs(head: Head, points: Sequence[int]) -> None:
             raise MessageError(
                 RejectReason.BELOW_FLOOR, f"operator {operator} would hold {operators.count(operator)} shares"
             )
+
+
+def check_masking(head: Head, part: MaskingPart, floors: Floors) -> None:
+    """A meter's own check of what it is to mask with: MessageError(BELOW_FLOOR) for the published noise without the unsafe
+    flag, and for too few neighbours for the stated colluders; (BAD_SIGNATURE) for a key its owner did not announce.
+    """
+    if part.terms.variant is Variant.PUBLISHED and not floors.unsafe_published:
+        raise MessageError(RejectReason.BELOW_FLOOR, "the published noise, without floors.unsafe_published")
+    if part.neighbours and len(part.neighbours) <= part.terms.colluders:
+        raise MessageError(RejectReason.BELOW_FLOOR, f"{len(part.neighbours)} neighbours may all collude")
+    if not part.neighbours and part.isolated_epsilon is None and part.terms.variant is not Variant.PUBLISHED:
+        raise MessageError(RejectReason.BELOW_FLOOR, "no neighbours, and no stated epsilon")
+    for neighbour in part.neighbours:
+        neighbour.key.check(neighbour.identity, head.grid)
+        if neighbour.key.epoch != head.epoch:
+            raise MessageError(RejectReason.BELOW_FLOOR, "a neighbour's key is of another epoch")
 
 
 Entry = TypeVar("Entry")

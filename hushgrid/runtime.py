@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import collections
 import logging
@@ -17,6 +16,8 @@ from hushgrid.errors import ConfigurationError, HushgridError, MessageError
 #: Exit status for what a person must change; a supervisor does not restart on it.
 EXIT_CONFIGURATION = 2
 EXIT_FAILURE = 1
+#: How often an agent that reaches its broker touches its pulse file.
+PULSE_SECONDS = 3.0
 
 log = logging.getLogger("hushgrid")
 
@@ -52,6 +53,10 @@ class Backoff:
         self._due[key] = (now_seconds + pause, min(self._most, pause * self._factor))
         return True
 
+    def remind(self, key: object, at_seconds: float) -> None:
+        """`key` is to be looked at when this instant comes."""
+        self._due[key] = (at_seconds, self._first)
+
     def settle(self, key: object) -> None:
         """`key` has its answer."""
         self._due.pop(key, None)
@@ -64,6 +69,26 @@ class Backoff:
         """Seconds until the next key is due, at most `most_seconds`."""
         soonest = min((at for at, _ in self._due.values()), default=now_seconds + most_seconds)
         return min(most_seconds, max(0.01, soonest - now_seconds))
+
+
+async def keep_pulse(file: Path | None, alive: Callable[[], bool]) -> None:
+    """Touch a file every few seconds while `alive`, for ever: its age tells a container's health check how the agent is.
+
+    ConfigurationError when the file cannot be written; None: wait for ever.
+    """
+    while file is None:
+        await asyncio.Event().wait()
+    while True:
+        if alive():
+            _touch(file)
+        await asyncio.sleep(PULSE_SECONDS)
+
+
+def _touch(file: Path) -> None:
+    try:
+        file.touch()
+    except OSError as error:
+        raise ConfigurationError(f"pulse_file {file}: {error.strerror}") from None
 
 
 async def until_signalled(service: Callable[[], Awaitable[None]]) -> None:
@@ -89,11 +114,9 @@ def run(
     program: str, config: type[Config], service: Callable[[Config], Awaitable[None]], argv: list[str] | None = None
 ) -> int:
     """Entry of a role: read `--config FILE`, run until stopped; returns the exit status."""
-    parser = argparse.ArgumentParser(prog=program, description=f"Run one {program} until SIGTERM.")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE.toml", help="configuration of this agent")
-    arguments = parser.parse_args(argv)
+    path = _configuration_of(program, sys.argv[1:] if argv is None else argv)
     try:
-        loaded = load(config, arguments.config)
+        loaded = load(config, path)
         logging.basicConfig(
             level=loaded.log.level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
         )
@@ -101,6 +124,20 @@ def run(
     except (HushgridError, ExceptionGroup) as raised:
         return exit_status(program, raised)
     return 0
+
+
+def _configuration_of(program: str, argv: list[str]) -> Path:
+    """The file named by `--config FILE`; the program ends with its usage for anything else."""
+    match argv:
+        case ["--config", named] if not named.startswith("-"):
+            return Path(named)
+    # Imported here: what a supervisor says is read above, and this is a megabyte of a meter's memory.
+    import argparse  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog=program, description=f"Run one {program} until SIGTERM.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE.toml", help="configuration of this agent")
+    chosen: Path = parser.parse_args(argv).config
+    return chosen
 
 
 def exit_status(program: str, raised: BaseException) -> int:

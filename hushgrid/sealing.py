@@ -40,6 +40,8 @@ class Kind(enum.IntEnum):
 
     SHARE = 1
     AGGREGATE = 2
+    MASKED = 16  # a masked reading, meter -> consumer
+    OPENING = 17  # masks a meter discloses, meter -> consumer
 
 
 def fields(*parts: bytes) -> bytes:

@@ -211,7 +211,7 @@ class MemoryBroker:
         raise KeyError(pseudonym)
 
     def _end(self, transport: MemoryTransport) -> None:
-        was_connected = transport.connected
+        was_connected = transport.reachable
         transport.attach(None)
         if was_connected and transport.will is not None:
             will = transport.will
@@ -227,18 +227,21 @@ class MemoryTransport:
         self.will = will
         self.filters: dict[str, None] = {}
         self.former: list[str] = []
+        self.addresses: dict[str, set[str]] = {}
         self.cut_off = False
+        self._entered = False
         self._broker = broker
         self._session: _Session | None = None
         self._changed = asyncio.Event()
         self._room = asyncio.Semaphore(OUTSTANDING_PUBLISHES)
 
     @property
-    def connected(self) -> bool:
+    def reachable(self) -> bool:
         """Whether the broker has this client on the line."""
         return self._session is not None
 
     async def __aenter__(self) -> Self:
+        self._entered = True
         self._broker.enter(self)
         return self
 
@@ -261,8 +264,10 @@ class MemoryTransport:
             self._broker.publish(topic, payload, retain=retain)
             await asyncio.sleep(0)  # an acknowledgement takes a turn of the loop
 
-    async def subscribe(self, *filters: str) -> None:
-        """At once when connected, and at every reconnection."""
+    async def subscribe(self, *filters: str, address: str | None = None) -> None:
+        """At once when connected, and at every reconnection. This broker lets everybody read every inbox: one session does."""
+        if address is not None:
+            self.addresses.setdefault(address, set()).update(filters)
         for topic_filter in filters:
             if topic_filter not in self.filters:
                 self.filters[topic_filter] = None
@@ -297,11 +302,24 @@ class MemoryTransport:
 
     async def rename(self, pseudonym: str) -> None:
         """What waited under the old name is still read."""
-        if pseudonym != self.pseudonym:
+        if not self._entered:
+            self.pseudonym = pseudonym
+        elif pseudonym != self.pseudonym:
             self.former.append(self.pseudonym)
             self.pseudonym = pseudonym
             self._broker.admit(self)
             await self._connection()
+
+    async def leave(self, address: str) -> None:
+        """ValueError for the name we go by."""
+        if address == self.pseudonym:
+            raise ValueError(f"{address} is in use")
+        await self.unsubscribe(*self.addresses.pop(address, ()))
+
+    async def renew(self) -> None:
+        """A short absence."""
+        self._broker.disconnect(self.pseudonym)
+        self._broker.reconnect(self.pseudonym)
 
     async def _connection(self) -> _Session:
         while self._session is None:

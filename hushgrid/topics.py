@@ -24,6 +24,8 @@ class Channel(enum.StrEnum):
     SHARE = "share"  # meter -> PPN: envelopes
     RECEIPT = "receipt"  # PPN -> meter, consumer -> PPN: receipts
     AGGREGATE = "aggregate"  # PPN -> consumer: aggregate shares
+    MASKED = "masked"  # meter -> consumer: masked readings, openings; consumer -> meter: receipts, requests to open
+    PAIR = "pair"  # meter -> meter: what a pair agrees on
     CONTROL = "control"  # agent <-> configurator: sealed statements
     CARD = "card"  # configurator -> all, retained: its key of the epoch
     HEAD = "head"  # configurator -> all, retained: the plan's signed head
@@ -36,7 +38,9 @@ class Channel(enum.StrEnum):
         return self in _ADDRESSED
 
 
-_ADDRESSED = frozenset({Channel.SHARE, Channel.RECEIPT, Channel.AGGREGATE, Channel.CONTROL})
+_ADDRESSED = frozenset(
+    {Channel.SHARE, Channel.RECEIPT, Channel.AGGREGATE, Channel.MASKED, Channel.PAIR, Channel.CONTROL}
+)
 
 
 @dataclass(frozen=True, slots=True)

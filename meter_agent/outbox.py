@@ -6,13 +6,13 @@ ever. They stay, as the same bytes, until the PPN's own receipt (a broker's ackn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hushgrid.bitmap import Bitmap
 from hushgrid.database import Database
-from hushgrid.messages import Closing, Envelope, Receipt
+from hushgrid.messages import Closing, Envelope, Receipt, RepairRequest
 
 _MIGRATIONS = (
     """
@@ -25,16 +25,24 @@ _MIGRATIONS = (
         round INTEGER PRIMARY KEY, shares INTEGER NOT NULL, lost INTEGER NOT NULL, envelopes INTEGER NOT NULL
     )
     """,
+    """
+    CREATE TABLE again (one INTEGER PRIMARY KEY CHECK (one = 1), repaired INTEGER NOT NULL, repeated INTEGER NOT NULL);
+    INSERT INTO again VALUES (1, 0, 0)
+    """,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """An envelope with what its PPN has said of it. Positions in neither set are to be sent again."""
+    """An envelope with what its PPN has said of it. Positions in neither set are to be sent again.
+
+    attempts: by position, the last repair request that asked for it; 0 for all others.
+    """
 
     envelope: Envelope
     held: Bitmap
     refused: Bitmap
+    attempts: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -46,11 +54,17 @@ class Outstanding:
         """Positions that still wait for an answer."""
         return Bitmap.full(self.envelope.size) - self.held - self.refused
 
-    def still_open(self) -> Envelope:
-        """The envelope with only the shares that wait for an answer: same positions, same bytes."""
-        positions = self.open_positions
-        shares = {at: share for at, share in self.envelope.shares.items() if at in positions}
-        return replace(self.envelope, shares=shares)
+    def still_open(self) -> list[Envelope]:
+        """The shares that wait for an answer, at the same positions, as the same bytes: one envelope for each attempt."""
+        return self.carrying(self.open_positions)
+
+    def carrying(self, positions: Iterable[int]) -> list[Envelope]:
+        """The envelope with only these positions, one for each attempt."""
+        by_attempt: dict[int, dict[int, tuple[int, bytes]]] = {}
+        for at in positions:
+            if at in self.envelope.shares:
+                by_attempt.setdefault(self.attempts.get(at, 0), {})[at] = self.envelope.shares[at]
+        return [replace(self.envelope, attempt=n, shares=shares) for n, shares in sorted(by_attempt.items())]
 
 
 class Outbox:
@@ -138,6 +152,27 @@ class Outbox:
             del self._outstanding[entry.key]
             self._database.execute("DELETE FROM envelope WHERE round = ? AND point = ? AND sequence = ?", *entry.key)
         return True
+
+    def asked_again(self, request: RepairRequest) -> list[Envelope]:
+        """A PPN lacks shares: those of them that still wait for its receipt, as envelopes of this attempt."""
+        found, numbers = [], set(request.numbers)
+        for key, entry in list(self._outstanding.items()):
+            if key[:2] == (request.round, request.point):
+                wanted = {at for at, (number, _) in entry.envelope.shares.items() if number in numbers}
+                positions = sorted(wanted & set(entry.open_positions))
+                again = replace(entry, attempts={**entry.attempts, **dict.fromkeys(positions, request.attempt)})
+                self._outstanding[key] = again
+                found += again.carrying(positions)
+        return found
+
+    def count_again(self, *, repaired: int = 0, repeated: int = 0) -> None:
+        """Shares were sent once more: because a PPN asked for them, or because no answer came."""
+        self._database.execute("UPDATE again SET repaired = repaired + ?, repeated = repeated + ?", repaired, repeated)
+
+    def sent_again(self) -> tuple[int, int]:
+        """(repaired, repeated) over all rounds, in shares."""
+        repaired, repeated = self._database.query("SELECT repaired, repeated FROM again")[0]
+        return repaired, repeated
 
     def outstanding(self) -> list[Outstanding]:
         """Envelopes that wait for an answer, oldest round first."""

@@ -24,18 +24,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hushgrid.encoding import lift
 from hushgrid.errors import ConfigurationError
 from hushgrid.field import Field
+from hushgrid.plan import Variant
 from hushgrid.schedule import Window
 from hushgrid.sealing import KEY_BYTES, Agreement, fields
 
+__all__ = ["DrawnNoise", "Noise", "Pair", "Scope", "SelfMask", "Variant", "balanced", "keyed_element", "mask_reading"]
+
 _SALT = b"hushgrid/1"
 _WIDE_BYTES = 64  # 512 bits reduced mod q < 2**127: within 2**-385 of uniform
-
-
-class Variant(enum.StrEnum):
-    """Which pairwise noise a plan uses."""
-
-    PUBLISHED = "published"  # as printed in the paper: for study, unsafe
-    HARDENED = "hardened"  # uniform in Z_q from agreed keys
 
 
 class Direction(enum.IntEnum):
@@ -48,10 +44,11 @@ class Direction(enum.IntEnum):
 class Noise(Protocol):
     """What a meter adds to its readings on behalf of one neighbour (or, isolated, of nobody)."""
 
-    def term(self, round_number: int, period: Window) -> int:
-        """The signed integer for one round; over a whole period the terms add up to 0 (mod q, where masks live there).
+    def term(self, round_number: int, period: Window, slot: int = 0) -> int:
+        """The signed integer for one slot of a round; over a whole period the terms add up to 0 (mod q, where masks live
+        there).
 
-        ValueError when the round is outside the period.
+        ValueError when the round is outside the period, or the noise has no such slot.
         """
         ...
 
@@ -74,9 +71,12 @@ class Scope:
         return fields(self.grid.encode(), struct.pack(">QI", self.epoch, self.stream), self.graph)
 
 
-def keyed_element(secret: bytes, label: bytes, round_number: int, field: Field) -> int:
-    """An element of Z_q, indistinguishable from uniform: BLAKE2b-512 keyed with `secret` over (label, round), mod q."""
-    said = fields(label, struct.pack(">Q", round_number))
+def keyed_element(secret: bytes, label: bytes, round_number: int, slot: int, field: Field) -> int:
+    """An element of Z_q, indistinguishable from uniform: BLAKE2b-512 keyed with `secret` over (label, round, slot), mod q.
+
+    The slot is part of what is hashed: one mask over two slots of a reading would give away their difference.
+    """
+    said = fields(label, struct.pack(">QH", round_number, slot))
     return int.from_bytes(hashlib.blake2b(said, key=secret, digest_size=_WIDE_BYTES).digest(), "big") % field.modulus
 
 
@@ -114,13 +114,13 @@ class Pair:
         secret = HKDF(hashes.SHA256(), KEY_BYTES, salt=_SALT, info=label).derive(own.shared_with(peer))
         return cls(secret, 1 if own.public == low else -1, field)
 
-    def mask(self, round_number: int) -> int:
-        """The pair's mask of one round, an element of Z_q, before sign and balance; equal on both sides."""
-        return keyed_element(self.secret, b"mask" + bytes([Direction.RISING]), round_number, self.field)
+    def mask(self, round_number: int, slot: int = 0) -> int:
+        """The pair's mask of one slot of a round, an element of Z_q, before sign and balance; equal on both sides."""
+        return keyed_element(self.secret, b"mask" + bytes([Direction.RISING]), round_number, slot, self.field)
 
-    def term(self, round_number: int, period: Window) -> int:
+    def term(self, round_number: int, period: Window, slot: int = 0) -> int:
         """What this side adds: sign * mask, balanced over the period; an element of Z_q. See `Noise`."""
-        return self.sign * balanced(round_number, period, self.mask) % self.field.modulus
+        return self.sign * balanced(round_number, period, lambda r: self.mask(r, slot)) % self.field.modulus
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,10 +137,10 @@ class DrawnNoise:
         if len(self.earlier) != self.period.rounds - 1:
             raise ValueError("a period of n rounds takes n - 1 drawn terms")
 
-    def term(self, round_number: int, period: Window) -> int:
-        """See `Noise`; ValueError also for another period than the one it was drawn for."""
-        if period != self.period:
-            raise ValueError("noise of another period")
+    def term(self, round_number: int, period: Window, slot: int = 0) -> int:
+        """See `Noise`; ValueError also for another period than the one it was drawn for. It has one slot."""
+        if period != self.period or slot:
+            raise ValueError("noise of another period or slot")
         return balanced(round_number, period, lambda before: self.earlier[before - period.first])
 
 
@@ -161,9 +161,9 @@ class SelfMask:
         label = fields(b"pairwise self", scope.to_bytes())
         return cls(HKDF(hashes.SHA256(), KEY_BYTES, salt=_SALT, info=label).derive(own), field)
 
-    def value(self, round_number: int) -> int:
-        """The element of Z_q that is added in this round."""
-        return keyed_element(self.secret, b"self", round_number, self.field)
+    def value(self, round_number: int, slot: int = 0) -> int:
+        """The element of Z_q that is added to one slot in this round."""
+        return keyed_element(self.secret, b"self", round_number, slot, self.field)
 
 
 def mask_reading(
@@ -175,6 +175,7 @@ def mask_reading(
     bound_watt_hours: int,
     field: Field,
     self_mask: SelfMask | None = None,
+    slot: int = 0,
 ) -> int:
     """The masked reading w_ij = d_ij + sum_k s_ij^k (+ b_ij) mod q: what leaves the meter, an element of Z_q.
 
@@ -183,7 +184,7 @@ def mask_reading(
     """
     if not noises:
         raise ConfigurationError("this meter has no neighbour: it sends nothing without noise of its own")
-    total = lift(watt_hours, bound_watt_hours, field) + sum(noise.term(round_number, period) for noise in noises)
+    total = lift(watt_hours, bound_watt_hours, field) + sum(noise.term(round_number, period, slot) for noise in noises)
     if self_mask is not None:
-        total += self_mask.value(round_number)
+        total += self_mask.value(round_number, slot)
     return total % field.modulus

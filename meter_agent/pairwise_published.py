@@ -74,8 +74,10 @@ class HashedPair:
     def __post_init__(self) -> None:
         require_unsafe(self.unsafe)
 
-    def term(self, round_number: int, period: Window) -> int:
-        """See `meter_agent.pairwise.Noise`; an integer, in Wh."""
+    def term(self, round_number: int, period: Window, slot: int = 0) -> int:
+        """See `meter_agent.pairwise.Noise`; an integer, in Wh. The paper's reading has one slot: ValueError for another."""
+        if slot:
+            raise ValueError("the published noise has one slot")
 
         def earlier(before: int) -> int:
             place = before - period.first + 1

@@ -17,13 +17,15 @@ SKEW_ROUNDS = 1
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AdmittedShare:
-    """A genuine share. elements: one per slot, None for "no reading"; sealed: what the journal keeps."""
+    """A genuine share. elements: one per slot, None for "no reading"; sealed: what the journal keeps; attempt: of the envelope
+    that brought it, 0 unless it was asked for."""
 
     round: int
     number: int
     sharing_id: bytes
     elements: tuple[int, ...] | None
     sealed: bytes
+    attempt: int = 0
 
 
 def check_envelope(envelope: Envelope, assignment: Assignment | None, pace: Pace | None) -> Assignment:
@@ -41,7 +43,12 @@ def check_envelope(envelope: Envelope, assignment: Assignment | None, pace: Pace
 
 
 def open_share(
-    number: int, sealed: bytes, round_number: int, assignment: Assignment, key_of: Callable[[int], SealingKey]
+    number: int,
+    sealed: bytes,
+    round_number: int,
+    assignment: Assignment,
+    key_of: Callable[[int], SealingKey],
+    attempt: int = 0,
 ) -> AdmittedShare:
     """Unseal and check one share; ShareRejectedError with the reason.
 
@@ -57,4 +64,4 @@ def open_share(
         text = ShareText.from_bytes(plain, assignment.head.slots, assignment.head.field)
     except MessageError as error:
         raise ShareRejectedError(error.reason, f"meter {number} round {round_number}") from None
-    return AdmittedShare(round_number, number, text.sharing_id, text.elements, sealed)
+    return AdmittedShare(round_number, number, text.sharing_id, text.elements, sealed, attempt)

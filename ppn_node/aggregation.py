@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,21 @@ from hushgrid import kernels
 from hushgrid.bitmap import Bitmap
 from hushgrid.field import Field
 from hushgrid.messages import AggregateStatus, AggregateText, WithheldReason
-from hushgrid.plan import Head, Rule
+from hushgrid.plan import Head, Mechanism, Rule
 from hushgrid.schedule import Window
 
-#: A held share as aggregation needs it: sharing id and one element per slot; None elements is "no reading".
-HeldShare = tuple[bytes, tuple[int, ...] | None]
+
+class HeldShare(NamedTuple):
+    """A share on disk as aggregation needs it. elements: one per slot, None is "no reading"; attempt: 0 unless asked for."""
+
+    sharing_id: bytes
+    elements: tuple[int, ...] | None
+    attempt: int = 0
+
+
+#: The sum mod q, slot by slot, over (round, meters); None when some of these shares are not there.
+Sums = Callable[[Mapping[int, Sequence[int]]], tuple[int, ...] | None]
+
 _TRIPLE = struct.Struct(">IQ")
 
 
@@ -59,7 +70,8 @@ def sum_slot(elements: Sequence[int], field: Field) -> int:
 
 
 def below_floor(head: Head, rule: Rule, *, fewest: int, included: int, expected: int) -> WithheldReason:
-    """Invariant 5: too few distinct meters in some round of the window, or too small a part of the cohort's pairs.
+    """Invariant 5: too few distinct meters in some round of the window, or too small a part of the cohort's pairs. Of readings
+    that were masked before they were shared, any part but the whole keeps its masks and is no sum.
 
     fewest: contributors in the round that has fewest; included, expected: (meter, round) pairs.
     """
@@ -67,6 +79,8 @@ def below_floor(head: Head, rule: Rule, *, fewest: int, included: int, expected:
         return WithheldReason.BELOW_MINIMUM
     if included < head.coverage_floor_fraction * expected:
         return WithheldReason.BELOW_COVERAGE
+    if rule.mechanism is Mechanism.BOTH and included < expected:
+        return WithheldReason.INCOMPLETE
     return WithheldReason.NONE
 
 
@@ -79,16 +93,18 @@ def aggregate(
     decisions: Mapping[int, DecidedRound],
     held: Mapping[int, Mapping[int, HeldShare]],
     withheld: WithheldReason,
+    sums: Sums | None = None,
 ) -> AggregateText:
     """What this PPN has for one (rule, window): its aggregate share, or that it is unusable or withheld.
 
     decisions, held: by round; held then by meter number. cohort: of the plan in force for the window's first round.
     withheld: the decision's word about this window; the floors are checked here whatever it says. The window must be
-    decided as a whole.
+    decided as a whole. sums: where the elements are, when not in `held`.
     """
     triples: list[tuple[int, int, bytes]] = []
     vectors: list[tuple[int, ...]] = []
-    included = gaps = inconsistent = 0
+    pairs: dict[int, list[int]] = {r: [] for r in window}
+    included = gaps = inconsistent = repaired = 0
     fewest = len(cohort)
     meters = Bitmap(cohort.size)
     complete = True
@@ -103,14 +119,19 @@ def aggregate(
         shares = held.get(round_number, {})
         for number in members:
             share = shares.get(number)
-            if share is None or share[1] is None:
+            if share is None or share.elements is None:
                 complete = False
                 continue
-            triples.append((number, round_number, share[0]))
-            vectors.append(share[1])
+            triples.append((number, round_number, share.sharing_id))
+            vectors.append(share.elements)
+            pairs[round_number].append(number)
+            repaired += share.attempt > 0
     expected = len(cohort) * window.rounds
     if withheld is WithheldReason.NONE:
         withheld = below_floor(head, rule, fewest=fewest, included=included, expected=expected)
+    if withheld is WithheldReason.NONE and complete and sums is not None:
+        total = sums(pairs)
+        complete, vectors = total is not None, [total] if total else []
     if withheld is not WithheldReason.NONE:
         status = AggregateStatus.WITHHELD
     elif not complete:
@@ -128,6 +149,7 @@ def aggregate(
         lost=expected - included - gaps - inconsistent,
         inconsistent=inconsistent,
         meters=len(meters),
+        repaired=repaired,
         digest=contributor_digest(triples) if released else bytes(32),
         elements=weighted_sums(vectors, rule.weights, head.field) if released else (0,) * head.slots,
     )

@@ -11,7 +11,7 @@ import enum
 from collections.abc import Mapping
 
 from hushgrid.bitmap import Bitmap
-from hushgrid.control import TAG_BYTES, DecisionCore, DecisionPage, RosterPage
+from hushgrid.control import DecisionCore, DecisionPage, RosterPage
 from hushgrid.errors import MessageError, RejectReason
 from hushgrid.messages import WithheldReason
 from hushgrid.plan import PAGE_METERS, Recovery
@@ -32,13 +32,13 @@ class RoundState(enum.IntEnum):
 def roster_pages(round_number: int, assignment: Assignment, held: Mapping[int, HeldShare]) -> list[RosterPage]:
     """What is on disk of a frozen round, page by page; the same bytes whenever it is asked for."""
     head = assignment.head
-    readings = Bitmap.of(head.meters, (n for n, share in held.items() if share[1] is not None))
-    gaps = Bitmap.of(head.meters, (n for n, share in held.items() if share[1] is None))
+    readings = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is not None))
+    gaps = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is None))
     pages = []
     for page in range(head.pages):
         first = page * PAGE_METERS
         here, none = readings.page(first, PAGE_METERS), gaps.page(first, PAGE_METERS)
-        tags = b"".join(held[first + at][0][:TAG_BYTES] for at in here | none)
+        tags = b"".join(held[first + at].sharing_id for at in here | none)
         pages.append(
             RosterPage(
                 round=round_number,
@@ -79,7 +79,7 @@ def check_decision(
     if core.version != head.version or decided.included.size != head.meters:
         raise MessageError(RejectReason.WRONG_PLAN, f"decision of round {core.round}")
     if head.recovery is not Recovery.NONE and assignment.point in core.punctual:
-        readings = Bitmap.of(head.meters, (n for n, share in held.items() if share[1] is not None))
+        readings = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is not None))
         if len((decided.included & assignment.expected) - readings):
             raise MessageError(RejectReason.CONFLICTING, f"decision of round {core.round} includes shares not held")
 

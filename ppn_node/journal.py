@@ -30,7 +30,18 @@ _MIGRATIONS = (
     );
     CREATE TABLE floor (one INTEGER PRIMARY KEY CHECK (one = 1), round INTEGER NOT NULL)
     """,
+    """
+    ALTER TABLE share ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE asked (one INTEGER PRIMARY KEY CHECK (one = 1), shares INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE missed (round INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (round, number)) WITHOUT ROWID
+    """,
 )
+
+
+#: For so many rounds it is remembered which shares never came, to be compared with what links lost.
+MISSED_ROUNDS = 336
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,6 +54,7 @@ class StoredShare:
     gap: bool
     version: int
     sealed: bytes
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +90,26 @@ class Journal:
 
     def add_shares(self, shares: Iterable[StoredShare]) -> None:
         """Take shares in; each (round, number) once."""
-        rows = [(s.round, s.number, s.sharing_id, s.gap, s.version, s.sealed) for s in shares]
+        rows = [(s.round, s.number, s.sharing_id, s.gap, s.version, s.sealed, s.attempt) for s in shares]
         with self._database.transaction():
-            self._database.execute_many("INSERT INTO share VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._database.execute_many("INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def shares(self, round_number: int) -> list[StoredShare]:
         """All shares of a round that are still kept."""
         rows = self._database.query("SELECT * FROM share WHERE round = ?", round_number)
-        return [StoredShare(r, n, i, bool(gap), v, sealed) for r, n, i, gap, v, sealed in rows]
+        return [StoredShare(r, n, i, bool(gap), v, sealed, attempt) for r, n, i, gap, v, sealed, attempt in rows]
+
+    def add_asked(self, shares: int) -> None:
+        """So many more shares were asked for again."""
+        self._database.execute(
+            "INSERT INTO asked VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET shares = shares + excluded.shares", shares
+        )
+
+    def asked(self) -> int:
+        """How many shares were asked for again, each as often as it was."""
+        rows = self._database.query("SELECT shares FROM asked")
+        shares: int = rows[0][0] if rows else 0
+        return shares
 
     def share_rounds(self) -> list[int]:
         """Rounds of which shares are kept."""
@@ -94,6 +118,18 @@ class Journal:
     def forget_shares(self, round_number: int) -> None:
         """Delete a round's shares, overwritten on disk (P35)."""
         self._database.execute("DELETE FROM share WHERE round = ?", round_number)
+
+    def freeze(self, round_number: int, missing: Iterable[int]) -> None:
+        """A round takes no more shares for its roster; the numbers of the meters it lacks are remembered."""
+        with self._database.transaction():
+            self.set_state(round_number, RoundState.FROZEN)
+            rows = [(round_number, number) for number in missing]
+            self._database.execute_many("INSERT OR IGNORE INTO missed VALUES (?, ?)", rows)
+            self._database.execute("DELETE FROM missed WHERE round < ?", round_number - MISSED_ROUNDS)
+
+    def missed(self) -> list[tuple[int, int]]:
+        """(round, number) of the shares that were missing when their rounds froze, of the last rounds."""
+        return self._database.query("SELECT round, number FROM missed ORDER BY round, number")
 
     def set_state(self, round_number: int, state: RoundState) -> None:
         """A round has come this far; it never goes back."""

@@ -6,8 +6,9 @@ What a method returns is to be sent; calling it again gives the same bytes (docs
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hushgrid.control import (
     Certificate,
@@ -21,7 +22,7 @@ from hushgrid.control import (
 )
 from hushgrid.errors import MessageError, RejectReason
 from hushgrid.messages import AggregateFrame, AggregateText, aggregate_context
-from hushgrid.plan import ConsumerEntry
+from hushgrid.plan import ConsumerEntry, Recovery
 from hushgrid.schedule import Window, window_of
 from hushgrid.sealing import Identity, SealingKey, verify
 from ppn_node.admission import AdmittedShare, open_share
@@ -29,6 +30,7 @@ from ppn_node.aggregation import DecidedRound, HeldShare, aggregate
 from ppn_node.agreement import RoundState, assemble, check_decision, roster_pages, withheld_reason
 from ppn_node.assignment import Assignment, ServedRule
 from ppn_node.journal import Journal, StoredRelease, StoredShare
+from ppn_node.workers import Workers
 
 log = logging.getLogger("hushgrid.ppn")
 
@@ -43,12 +45,15 @@ class RoundRecord:
     decided: DecidedRound | None = None
     countersignature: Countersignature | None = None
     certificate: Certificate | None = None
+    settled: bool = False  # nothing more is taken in: no included share is missing, or they are given up
 
 
 class Rounds:
     """See the module.
 
-    assignment_of: the plan in force for a round, as this PPN sees it. meter_key, consumer_key: AEAD keys by plan.
+    assignment_of: the plan in force for a round, as this PPN sees it. meter_key, consumer_key: AEAD keys by plan. add: how
+    aggregate shares are made; another than `aggregate` is for showing what a faulty PPN does. workers: who opens, keeps and adds the
+    shares, when not this process.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Rounds:
         assignment_of: Callable[[int], Assignment | None],
         meter_key: Callable[[Assignment, int], SealingKey],
         consumer_key: Callable[[Assignment, ConsumerEntry], SealingKey],
+        add: Callable[..., AggregateText] = aggregate,
+        workers: Workers | None = None,
     ) -> None:
         self._journal = journal
         self._identity = identity
@@ -67,6 +74,8 @@ class Rounds:
         self._assignment_of = assignment_of
         self._meter_key = meter_key
         self._consumer_key = consumer_key
+        self._add = add
+        self._workers = workers
         self._held: dict[int, dict[int, HeldShare]] = {}
         self._records: dict[int, RoundRecord] = {}
         self.floor = journal.floor()
@@ -95,11 +104,22 @@ class Rounds:
 
     def _reopen(self, round_number: int, assignment: Assignment) -> dict[int, HeldShare]:
         found: dict[int, HeldShare] = {}
+        if self._workers is not None:
+            # What lies here is from a time without workers.
+            before = self._journal.shares(round_number)
+            if before:
+                self._workers.keep(before)
+            return self._workers.held(round_number)
         for stored in self._journal.shares(round_number):
             share = open_share(
-                stored.number, stored.sealed, round_number, assignment, lambda n: self._meter_key(assignment, n)
+                stored.number,
+                stored.sealed,
+                round_number,
+                assignment,
+                lambda n: self._meter_key(assignment, n),
+                stored.attempt,
             )
-            found[stored.number] = (share.sharing_id, share.elements)
+            found[stored.number] = HeldShare(share.sharing_id, share.elements, share.attempt)
         return found
 
     def known(self, share: AdmittedShare) -> bool:
@@ -107,26 +127,30 @@ class Rounds:
         before = self.held(share.round).get(share.number)
         if before is None:
             return False
-        if before[0] != share.sharing_id:
+        if before.sharing_id != share.sharing_id:
             raise MessageError(RejectReason.CONFLICTING, f"meter {share.number} round {share.round}")
         return True
 
     def keep(self, shares: list[AdmittedShare], version_of: Callable[[int], int]) -> None:
         """Put new shares on disk, then count them as held. A receipt may follow."""
         fresh = {(s.round, s.number): s for s in shares if s.number not in self.held(s.round)}
-        self._journal.add_shares(
-            StoredShare(s.round, s.number, s.sharing_id, s.elements is None, version_of(s.round), s.sealed)
+        stored = [
+            StoredShare(s.round, s.number, s.sharing_id, s.elements is None, version_of(s.round), s.sealed, s.attempt)
             for s in fresh.values()
-        )
+        ]
+        if self._workers is not None:
+            self._workers.keep(stored)
+        else:
+            self._journal.add_shares(stored)
         for share in fresh.values():
-            self.held(share.round)[share.number] = (share.sharing_id, share.elements)
+            self.held(share.round)[share.number] = HeldShare(share.sharing_id, share.elements, share.attempt)
 
     # Freeze and roster
 
     def freeze(self, round_number: int) -> None:
         """No further share of this round counts."""
         if self.state(round_number) is RoundState.OPEN:
-            self._journal.set_state(round_number, RoundState.FROZEN)
+            self._journal.freeze(round_number, (n for numbers in self.missing(round_number).values() for n in numbers))
             self._records[round_number] = RoundRecord(RoundState.FROZEN)
 
     def roster(self, round_number: int) -> list[RosterPage]:
@@ -140,8 +164,55 @@ class Rounds:
             record.state = RoundState.ROSTERED
         return roster_pages(round_number, assignment, self.held(round_number))
 
+    def takes(self, round_number: int, number: int) -> bool | None:
+        """Whether a share of this meter is counted now: yes, never, or None while that is not decided.
+
+        Yes while the round is open; afterwards only for a meter of the contributor set whose share this PPN lacks (it was away
+        when the others sent their rosters), until the round is settled here.
+        """
+        record = self._records.get(round_number)
+        if round_number >= self.floor and record is None:
+            return True
+        if record is None or record.settled or self.recovery(round_number) is Recovery.NONE:
+            return False
+        return number in record.decided.included if record.decided is not None else None
+
+    def lacks(self, round_number: int) -> bool:
+        """Whether this PPN waits for shares: of any meter while the round is open, of included ones once it is decided."""
+        if round_number < self.floor:
+            return False
+        assignment = self._assignment_of(round_number)
+        if assignment is None or len(self.held(round_number)) >= len(assignment.meters):
+            return False
+        record = self._records.get(round_number)
+        if record is None:
+            return True
+        if record.settled or record.decided is None:
+            return False
+        wanted = record.decided.included & assignment.expected
+        return any(number not in self.held(round_number) for number in wanted)
+
+    def wanted(self, round_number: int) -> dict[str, list[int]]:
+        """The meters whose shares `lacks` speaks of, rising, by the pseudonym that carries them."""
+        record = self._records.get(round_number)
+        missing = self.missing(round_number)
+        if record is None or record.decided is None:
+            return missing
+        included = record.decided.included
+        found = {sender: [n for n in numbers if n in included] for sender, numbers in missing.items()}
+        return {sender: numbers for sender, numbers in found.items() if numbers}
+
+    def settle(self, round_number: int) -> None:
+        """Nothing more of a decided round is taken in; windows over it may be released."""
+        self._records[round_number].settled = True
+
+    def recovery(self, round_number: int) -> Recovery:
+        """What becomes of lost shares of a round, by the plan in force for it; `none` without one."""
+        assignment = self._assignment_of(round_number)
+        return Recovery.NONE if assignment is None else assignment.head.recovery
+
     def missing(self, round_number: int) -> dict[str, list[int]]:
-        """Meters of a round whose share is not held, by the pseudonym that carries them."""
+        """Meters of a round whose share is not held, rising, by the pseudonym that carries them."""
         assignment = self._assignment_of(round_number)
         if assignment is None:
             return {}
@@ -153,6 +224,10 @@ class Rounds:
         """The first frozen rounds that are not certified yet."""
         found = [r for r, record in sorted(self._records.items()) if record.certificate is None]
         return found[:most]
+
+    def in_hand(self) -> list[tuple[int, RoundState]]:
+        """The frozen rounds that are not forgotten yet."""
+        return [(r, record.state) for r, record in sorted(self._records.items())]
 
     def certified(self) -> list[int]:
         """The rounds in hand that may be released."""
@@ -214,7 +289,7 @@ class Rounds:
         """Release what is complete now that this round is certified, each (rule, window) once, on disk before it is returned."""
         found = []
         for served, window, assignment in self._windows_over(round_number):
-            ready = all(self._certified(r) for r in window)
+            ready = all(self._certified(r) and self._settled(r) for r in window)
             if ready and not self._journal.released(served.rule.number, window.first):
                 found.append(self._release(served, window, assignment))
         self._forget()
@@ -248,6 +323,12 @@ class Rounds:
         record = self._records.get(round_number)
         return record is not None and record.certificate is not None
 
+    def _settled(self, round_number: int) -> bool:
+        """No share of the round will come any more; with recovery `none` nothing is waited for."""
+        if self.recovery(round_number) is Recovery.NONE or self._records[round_number].settled:
+            return True
+        return not self.lacks(round_number)
+
     def _release(self, served: ServedRule, window: Window, assignment: Assignment) -> StoredRelease:
         rule = served.rule
         decisions = {r: decided for r in window if (decided := self._records[r].decided) is not None}
@@ -256,9 +337,10 @@ class Rounds:
         withheld = withheld_reason(last, rule.number, window.first) if last else None
         if withheld is None or len(decisions) != window.rounds:
             raise MessageError(RejectReason.FUTURE_ROUND, f"window {window.first} of rule {rule.number} is not decided")
-        text = aggregate(
-            assignment.head, rule, served.cohort, window=window, decisions=decisions, held=held, withheld=withheld
-        )
+        text = self._add(
+            assignment.head, rule, served.cohort, window=window, decisions=decisions, held=held, withheld=withheld,
+            sums=None if self._workers is None else partial(self._sum_elsewhere, self._workers, assignment),
+        )  # fmt: skip
         frame = self._seal(text, served, window, assignment)
         release = StoredRelease(rule.number, window.first, rule.consumer, frame.to_bytes())
         self._journal.add_release(release, window.last)
@@ -267,6 +349,12 @@ class Rounds:
             text.included, text.expected,
         )  # fmt: skip
         return release
+
+    @staticmethod
+    def _sum_elsewhere(
+        workers: Workers, assignment: Assignment, pairs: Mapping[int, Sequence[int]]
+    ) -> tuple[int, ...] | None:
+        return workers.sums(assignment.head.version, pairs, assignment.head.field)
 
     def _seal(self, text: AggregateText, served: ServedRule, window: Window, assignment: Assignment) -> AggregateFrame:
         rule, point = served.rule, assignment.point
@@ -288,9 +376,17 @@ class Rounds:
             if not over:
                 break
             floor = round_number + 1
-        if floor > self.floor:
-            self._journal.raise_floor(floor)
-            self.floor = floor
-            for table in (self._records, self._held):
-                for round_number in [r for r in table if r < floor]:
-                    del table[round_number]
+        self.forget(floor - 1)
+
+    def forget(self, through: int) -> bool:
+        """Let go of rounds up to this one, whatever became of them; False when that is done already."""
+        if through < self.floor:
+            return False
+        self.floor = through + 1
+        if self._workers is not None:
+            self._workers.forget(self.floor)
+        self._journal.raise_floor(self.floor)
+        for table in (self._records, self._held):
+            for round_number in [r for r in table if r <= through]:
+                del table[round_number]
+        return True

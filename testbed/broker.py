@@ -1,13 +1,11 @@
-"""The broker of a testbed: Mosquitto as a child when it is installed, the embedded one else, or one that runs already."""
+"""The broker of a testbed: an engine of this machine as children, Mosquitto before the embedded one, or one that runs already."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import secrets
-import shutil
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,89 +13,119 @@ import aiomqtt
 import psutil
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.transport import BrokerAddress
+from hushgrid.transport import BrokerAddress, MqttTransport, Will
+from testbed.engines import ENGINES, Account, Engine, Node, program
+from testbed.entrance import Entrance
 from testbed.processes import Child, Supervisor
 
-_READY_SECONDS = 20.0
 _URL_SECONDS = 3.0
 _ATTEMPTS = 3
-_MOSQUITTO_CONFIGURATION = """\
-# A testbed's own broker: loopback, nobody else, nothing kept.
-listener {port} 127.0.0.1
-allow_anonymous true
-persistence false
-# The default of 1000 silently drops acknowledged messages for absent agents; receipts bound the flow instead.
-max_queued_messages 0
-max_inflight_messages 200
-# Started as root it would change its user, and with that lose the signal that ends it with the testbed.
-user root
-log_dest stderr
-log_type error
-log_type warning
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningBroker:
-    """url: where agents connect; label: what a person is told."""
+    """urls: where agents connect, one per node of a cluster; label: what a person is told; account: None where nobody needs one.
 
-    url: str
+    entrance: the doors of a secure broker, None for an open one.
+    """
+
+    urls: tuple[str, ...]
     label: str
+    account: Account | None = None
+    entrance: Entrance | None = None
+
+    @property
+    def url(self) -> str:
+        """The first address."""
+        return self.urls[0]
+
+    def urls_from(self, place: int) -> tuple[str, ...]:
+        """All addresses, beginning with another one for every place: agents spread over the nodes of a cluster."""
+        first = place % len(self.urls)
+        return self.urls[first:] + self.urls[:first]
+
+    def connection(
+        self, pseudonym: str, place: int = 0, *, will: Will | None = None, keepalive_seconds: int = 30
+    ) -> MqttTransport:
+        """A connection to be entered, at first to one of the nodes."""
+        first, *others = self.urls_from(place)
+        return MqttTransport(
+            first,
+            pseudonym,
+            further_urls=others,
+            will=will,
+            user=self.account.user_name if self.account else None,
+            password=self.account.password if self.account else None,
+            keepalive_seconds=keepalive_seconds,
+            tls=self.entrance.tls if self.entrance else None,
+        )
 
 
 def mosquitto_path() -> str | None:
     """Where Mosquitto is installed, None when it is not."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    return program("mosquitto")
 
 
-def check_choice(choice: str) -> None:
-    """ConfigurationError unless the choice can be followed on this machine."""
-    if choice == "mosquitto" and mosquitto_path() is None:
-        raise ConfigurationError("--broker mosquitto: Mosquitto is not installed; install it, or use --broker embedded")
-    if choice not in ("auto", "embedded", "mosquitto"):
+def check_choice(choice: str, *, secure: bool = False) -> None:
+    """ConfigurationError unless the choice can be followed on this machine. secure: with doors, which only Mosquitto has here."""
+    if secure and choice not in ("auto", "mosquitto"):
+        raise ConfigurationError(f"--secure starts a Mosquitto of its own: --broker {choice} cannot be used with it")
+    if secure and mosquitto_path() is None:
+        raise ConfigurationError("--secure needs Mosquitto, which is not installed")
+    if choice in ENGINES:
+        missing = ENGINES[choice].missing()
+        if missing is not None:
+            raise ConfigurationError(
+                f"--broker {choice}: {missing} is not installed; install it, or use --broker embedded"
+            )
+    elif choice != "auto":
         BrokerAddress.parse(choice)
 
 
 async def start_broker(choice: str, supervisor: Supervisor, directory: Path, port: int | None = None) -> RunningBroker:
-    """Start or find the broker and wait until it answers. choice: auto, embedded, mosquitto or a URL.
+    """Start or find the broker and wait until every node of it answers. choice: auto, an engine's name or a URL.
 
-    port: None for a free one. ConfigurationError when there is none to be had.
+    port: of the first node, None for a free one. ConfigurationError when there is none to be had.
     """
     check_choice(choice)
-    if choice not in ("auto", "embedded", "mosquitto"):
+    if choice != "auto" and choice not in ENGINES:
         problem = await _probe(BrokerAddress.parse(choice), _URL_SECONDS)
         if problem is not None:
             raise ConfigurationError(f"no broker answers at {choice}: {problem}")
-        return RunningBroker(choice, f"broker at {choice}")
-    program = mosquitto_path() if choice in ("auto", "mosquitto") else None
+        return RunningBroker((choice,), f"broker at {choice}")
+    if choice == "auto":
+        choice = "mosquitto" if mosquitto_path() else "embedded"
+    engine = ENGINES[choice]
     if port is not None and _in_use(port):
         raise ConfigurationError(f"port {port} is in use")
     for attempt in range(_ATTEMPTS):
-        chosen = port or free_port()
-        child = await _start(program, chosen, supervisor, directory)
-        problem = await _probe(BrokerAddress("127.0.0.1", chosen, secure=False), _READY_SECONDS, child)
+        nodes = engine.nodes(directory, port)
+        children = [
+            await supervisor.start("broker", node.id, node.command, directory / f"{node.id}.log", node.restarts)
+            for node in nodes
+        ]
+        problem = await _all_ready(engine, nodes, children)
         if problem is None:
-            label = "Mosquitto" if program else "embedded amqtt, for demonstrations: it resumes nothing"
-            return RunningBroker(f"mqtt://127.0.0.1:{chosen}", label)
-        await supervisor.stop(child)
+            urls = tuple(f"mqtt://127.0.0.1:{node.port}" for node in nodes if node.port is not None)
+            return RunningBroker(urls, engine.label, engine.account)
+        for child in children:
+            await supervisor.stop(child)
         if port is not None or attempt == _ATTEMPTS - 1:
-            raise ConfigurationError(f"the broker did not start on port {chosen}: {child.last_line() or problem}")
+            raise ConfigurationError(f"the broker did not start on port {nodes[-1].port}: {problem}")
     raise AssertionError
 
 
-async def _start(program: str | None, port: int, supervisor: Supervisor, directory: Path) -> Child:
-    if program is None:
-        command = [sys.executable, "-m", "testbed.embedded_broker", "--port", str(port)]
-    else:
-        command = [program, "-c", str(_write_configuration(directory, port))]
-    return await supervisor.start("broker", "broker", command, directory / "broker.log", restarts=0)
-
-
-def _write_configuration(directory: Path, port: int) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    configuration = directory / "mosquitto.conf"
-    configuration.write_text(_MOSQUITTO_CONFIGURATION.format(port=port), encoding="ascii")
-    return configuration
+async def _all_ready(engine: Engine, nodes: list[Node], children: list[Child]) -> str | None:
+    """None once all nodes answer; otherwise what the first that does not last said."""
+    for node, child in zip(nodes, children, strict=True):
+        if node.port is None:
+            continue
+        problem = await _probe(
+            BrokerAddress("127.0.0.1", node.port, secure=False), engine.ready_seconds, child, engine.account
+        )
+        if problem is not None:
+            return child.last_line() or problem
+    return None
 
 
 def _in_use(port: int) -> bool:
@@ -110,15 +138,9 @@ def _in_use(port: int) -> bool:
         return False
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def _probe(address: BrokerAddress, deadline_seconds: float, child: Child | None = None) -> str | None:
+async def _probe(
+    address: BrokerAddress, deadline_seconds: float, child: Child | None = None, account: Account | None = None
+) -> str | None:
     """None once the broker accepts an MQTT connection; otherwise what kept it from doing so."""
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_seconds
@@ -127,10 +149,19 @@ async def _probe(address: BrokerAddress, deadline_seconds: float, child: Child |
         if child is not None and not child.running:
             return "it ended"
         # Another program's broker may have taken the port first: only what the child itself listens on counts.
-        if child is None or _listens(child.pid, address.port):
+        if child is None or listens_on(child.pid, address.port):
+            visitor = aiomqtt.Client(
+                address.host,
+                address.port,
+                identifier=f"probe-{secrets.token_hex(4)}",
+                username=account.user_name if account else None,
+                password=account.password if account else None,
+                timeout=2,
+            )
+            # A disconnection after a refusal is told to nobody: without this asyncio complains about it.
+            visitor._disconnected.add_done_callback(lambda end: end.cancelled() or end.exception())  # noqa: SLF001
             try:
-                identifier = f"probe-{secrets.token_hex(4)}"
-                async with aiomqtt.Client(address.host, address.port, identifier=identifier, timeout=2):
+                async with visitor:
                     return None
             except aiomqtt.MqttError as error:
                 problem = str(error)
@@ -139,8 +170,12 @@ async def _probe(address: BrokerAddress, deadline_seconds: float, child: Child |
         await asyncio.sleep(0.05)
 
 
-def _listens(pid: int, port: int) -> bool:
+def listens_on(pid: int, port: int) -> bool:
+    """Whether a process or a child of it listens on a port."""
     with contextlib.suppress(psutil.Error):
-        connections = psutil.Process(pid).net_connections("tcp")
+        found = psutil.Process(pid)  # an engine's start script may leave the work to a child of its own
+        connections = [
+            c for process in (found, *found.children(recursive=True)) for c in process.net_connections("tcp")
+        ]
         return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
     return False

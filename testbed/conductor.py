@@ -7,18 +7,26 @@ nothing freezes by the clock, so that results do not depend on the machine's spe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hushgrid.control import EVERYBODY, Clock, Report, Role, Statement, box_context
 from hushgrid.errors import HushgridError, MessageError, RejectReason
+from hushgrid.link_settings import LinkStage
 from hushgrid.sealing import Agreement, Identity, open_box
 from hushgrid.topics import Channel, Topic, inbox, parse, topic
 from hushgrid.transport import Transport
 
 log = logging.getLogger("hushgrid.conductor")
+
+#: A round without those who are gone for good is over when no report has changed for so long.
+_QUIET_SECONDS = 2.0
+#: The pace is said again when nothing has moved for so long.
+_REPEAT_SECONDS = 3.0
 
 
 class StalledError(HushgridError):
@@ -36,6 +44,11 @@ class Progress:
         report = self.reports.get(agent)
         return report.figures.get(name, default) if report else default
 
+    def notes(self, agent: str) -> tuple[str, ...]:
+        """What an agent reported in words; nothing before it reported."""
+        report = self.reports.get(agent)
+        return report.notes if report else ()
+
     def total(self, name: str) -> int:
         """A count summed over all agents."""
         return sum(report.figures.get(name, 0) for report in self.reports.values())
@@ -45,7 +58,7 @@ class Conductor:
     """See the module.
 
     stations: ids of meters or concentrators; adopters: ids of everybody who follows plans. stall_seconds: how long nothing may
-    move.
+    move. between: what is done once a round, counted from 1, has been played.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class Conductor:
         adopters: list[str],
         stall_seconds: float = 60.0,
         moved: Callable[[str], None] = lambda _text: None,
+        between: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self._transport = transport
         self._identity = identity
@@ -70,9 +84,21 @@ class Conductor:
         self._adopters = adopters
         self._stall_seconds = stall_seconds
         self._moved = moved
+        self._between = between
         self._changed = asyncio.Event()
         self._clock = Clock(metered_through=-1, frozen_through=-1)
+        self._link: tuple[LinkStage, ...] = ()
+        self._said = 0.0
+        self._away: set[str] = set()
         self.progress = Progress()
+
+    def leave_behind(self, agent: str) -> None:
+        """An agent is away: nobody waits for it to adopt a plan, and a round is over when nothing has moved for a while."""
+        self._away.add(agent)
+
+    def welcome(self, agent: str) -> None:
+        """An agent is back: it is waited for again."""
+        self._away.discard(agent)
 
     async def listen(self) -> None:
         """Take in reports for ever; one that cannot be opened is passed over."""
@@ -97,13 +123,27 @@ class Conductor:
 
     async def announce(self, metered_through: int, frozen_through: int) -> None:
         """Publish the pace, retained."""
-        self._clock = Clock(metered_through=metered_through, frozen_through=frozen_through)
+        self._clock = Clock(metered_through=metered_through, frozen_through=frozen_through, link=self._link)
+        await self._say()
+
+    async def _say(self) -> None:
+        self._said = time.monotonic()
         statement = Statement(sender="conductor", recipient=EVERYBODY, sequence=0, body=self._clock)
         name = topic(self._grid, Channel.CLOCK, self._transport.pseudonym)
         await self._transport.publish(name, statement.to_bytes(self._identity), retain=True)
 
-    async def until(self, condition: Callable[[], bool], waiting_for: Callable[[], str]) -> None:
-        """Wait until the reports say so; StalledError when no report changes for `stall_seconds`."""
+    def change_link(self, stages: Sequence[LinkStage]) -> None:
+        """What the lossy link does, all stages so far: said together with the pace from now on."""
+        self._link = tuple(stages)
+
+    async def until(
+        self, condition: Callable[[], bool], waiting_for: Callable[[], str], quiet_seconds: float | None = None
+    ) -> None:
+        """Wait until the reports say so, or until none has changed for `quiet_seconds`. Meanwhile the pace is said again: no
+        broker has to be believed to have brought it.
+
+        StalledError when no report changes for `stall_seconds`.
+        """
         last = time.monotonic()
         while not condition():
             self._changed.clear()
@@ -112,6 +152,12 @@ class Conductor:
                     await self._changed.wait()
                 last = time.monotonic()
             except TimeoutError:
+                if time.monotonic() - self._said > _REPEAT_SECONDS:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_REPEAT_SECONDS):
+                            await self._say()
+                if quiet_seconds is not None and time.monotonic() - last > quiet_seconds:
+                    return
                 if time.monotonic() - last > self._stall_seconds:
                     raise StalledError(
                         f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}"
@@ -128,7 +174,8 @@ class Conductor:
     def behind(self, version: int) -> list[str]:
         """Who has not adopted this plan yet."""
         reports = self.progress.reports
-        return [a for a in self._adopters if a not in reports or reports[a].plan_version < version]
+        expected = [a for a in self._adopters if a not in self._away]
+        return [a for a in expected if a not in reports or reports[a].plan_version < version]
 
     def settled(self, round_number: int) -> bool:
         """Whether every share of a round that the link let through is receipted, and the others are given up."""
@@ -171,11 +218,15 @@ class Conductor:
             started = time.monotonic()
             await self.announce(round_number, round_number - 1)
             if round_seconds is None:
-                await self.until(lambda r=round_number: self.settled(r), lambda r=round_number: self.unsettled(r))  # type: ignore[misc]
+                over, waiting_for = partial(self.settled, round_number), partial(self.unsettled, round_number)
+                await self.until(over, waiting_for, _QUIET_SECONDS if self._away else None)
             else:
                 await asyncio.sleep(max(0.0, started + round_seconds - time.monotonic()))
             await self.announce(round_number, round_number)
-            self._moved(f"round {round_number - first_round + 1} of {last_round - first_round + 1}")
+            played = round_number - first_round + 1
+            self._moved(f"round {played} of {last_round - first_round + 1}")
+            if self._between is not None:
+                await self._between(played)
 
     async def _plan(self, round_number: int) -> None:
         def waiting_for() -> str:

@@ -1,10 +1,9 @@
-"""Writes every agent's configuration into one directory and starts every agent as its own process."""
+"""Writes every agent's configuration into one directory: whom to start, and with what."""
 
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,31 @@ import tomli_w
 from configurator.registry import Registry
 from hushgrid.control import Role
 from hushgrid.keyring import Keyring
+from hushgrid.plan import Mechanism, Recovery
 from hushgrid.sealing import Agreement, Identity
+from testbed.broker import RunningBroker
 from testbed.households import Truth, write_slices
-from testbed.layout import ConsumerWish
+from testbed.launch import Launch
+from testbed.layout import ConsumerWish, coverage_floor
 from testbed.parameters import Parameters
-from testbed.processes import Supervisor
 
 CONFIGURATOR = "configurator"
 GRID = "testbed"
 _METERS_PER_FLEET, _MOST_FLEETS = 50, 4
+#: A round is asked for again when nothing of it has come for so long: longer than a busy machine takes to answer.
+_REPAIR_PAUSE_SECONDS = 1.0
+#: How long decisions and consumers wait for PPNs in a run in which some are gone for good.
+_SHORT_PATIENCE_SECONDS = 10.0
+#: How long a round of masked readings waits for silent meters once it froze: longer than a repetition takes.
+_CLOSING_PATIENCE_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Who takes part, by id. stations: each connection that carries meters, with its meters."""
+    """Who takes part, by id. stations: each connection that carries meters, with its meters.
+
+    stations_directory: where the stations' own directories are, when not beside the others'.
+    """
 
     directory: Path
     ppns: tuple[str, ...]
@@ -34,6 +44,7 @@ class Deployment:
     stations: dict[str, tuple[str, ...]]
     conductor: Identity
     conductor_agreement: Agreement
+    stations_directory: Path | None = None
 
     @property
     def everybody(self) -> list[str]:
@@ -42,6 +53,8 @@ class Deployment:
 
     def state(self, agent: str) -> Path:
         """An agent's own directory."""
+        if self.stations_directory is not None and agent in self.stations:
+            return self.stations_directory / agent
         return self.directory / agent
 
 
@@ -55,31 +68,59 @@ def stations_of(meters: tuple[str, ...], *, process_per_meter: bool) -> dict[str
     return {f"fleet-{number}": group for number, group in enumerate(groups, start=1)}
 
 
+def who_takes_part(
+    parameters: Parameters,
+    truth: Truth,
+    wishes: list[ConsumerWish],
+    directory: Path,
+    conductor: tuple[Identity, Agreement],
+    stations_directory: Path | None = None,
+) -> Deployment:
+    """Everybody's ids, as they follow from the parameters."""
+    consumers: dict[str, tuple[ConsumerWish, ...]] = {}
+    for wish in wishes:
+        consumers[wish.consumer_id] = (*consumers.get(wish.consumer_id, ()), wish)
+    return Deployment(
+        directory=directory,
+        ppns=tuple(f"ppn-{number}" for number in range(1, parameters.serving_ppns + 1)),
+        consumers=consumers,
+        stations=stations_of(truth.meters, process_per_meter=parameters.process_per_meter),
+        conductor=conductor[0],
+        conductor_agreement=conductor[1],
+        stations_directory=stations_directory,
+    )
+
+
 class Deployer:
-    """Prepares and starts one testbed."""
+    """Prepares one testbed.
+
+    home: where every agent sees its own directory, when that is not where it is written (containers). Stations share a
+    volume: each has a folder in it, and they are written under `stations`.
+    """
 
     def __init__(
-        self, parameters: Parameters, truth: Truth, wishes: list[ConsumerWish], directory: Path, broker_url: str
+        self,
+        parameters: Parameters,
+        truth: Truth,
+        wishes: list[ConsumerWish],
+        directory: Path,
+        broker: RunningBroker,
+        home: Path | None = None,
+        stations: Path | None = None,
     ) -> None:
         self._parameters = parameters
+        self._inside = home
         self._truth = truth
-        self._broker_url = broker_url
-        consumers: dict[str, tuple[ConsumerWish, ...]] = {}
-        for wish in wishes:
-            consumers[wish.consumer_id] = (*consumers.get(wish.consumer_id, ()), wish)
-        self.deployment = Deployment(
-            directory=directory,
-            ppns=tuple(f"ppn-{number}" for number in range(1, parameters.ppns + 1)),
-            consumers=consumers,
-            stations=stations_of(truth.meters, process_per_meter=parameters.process_per_meter),
-            conductor=Identity.generate(),
-            conductor_agreement=Agreement.generate(),
+        self._broker = broker
+        self.deployment = who_takes_part(
+            parameters, truth, wishes, directory, (Identity.generate(), Agreement.generate()), stations
         )
         self._tokens: dict[str, str] = {}
+        self._roles: dict[str, Role] = {}
         self._identity = b""
 
     def prepare(self) -> None:
-        """Make the configurator's identity and everybody's one-time token; write the slices of readings."""
+        """Make the configurator's identity and everybody's one-time token."""
         d = self.deployment
         keyring = Keyring(d.state(CONFIGURATOR) / "keys.sqlite")
         self._identity = keyring.identity(CONFIGURATOR).public
@@ -92,67 +133,89 @@ class Deployer:
         registry = Registry(d.state(CONFIGURATOR) / "registry.sqlite")
         self._tokens = registry.issue_tokens(agents)
         registry.close()
+        self._roles = {**dict(agents), CONFIGURATOR: Role.CONFIGURATOR}
+        if self._broker.entrance is not None:
+            carried = set() if self._parameters.process_per_meter else set(self._truth.meters)
+            coming = [(agent, role) for agent, role in agents if agent not in carried]
+            self._tokens = self._broker.entrance.admit(coming, self._tokens, CONFIGURATOR)
 
-    async def start(self, supervisor: Supervisor) -> None:
-        """Start the configurator, then everybody else."""
+    def write(self) -> list[Launch]:
+        """Write every agent's configuration, token and readings into its own directory; who is to be started, in this order."""
         p, d = self._parameters, self.deployment
-        await self._start(supervisor, "configurator", CONFIGURATOR, "configurator", self._configurator())
+        launches = [self._write("configurator", CONFIGURATOR, "configurator", self._configurator())]
         for ppn in d.ppns:
-            await self._start(
-                supervisor, "ppn", ppn, "ppn_node", self._role(ppn) | {"ppn": {"operator": f"operator-{ppn}"}}
-            )
+            section = {
+                "operator": f"operator-{ppn}",
+                "repair_pause_seconds": _REPAIR_PAUSE_SECONDS,
+                "workers": p.ppn_workers,
+            }
+            launch = self._write("ppn", ppn, "ppn_node", self._role(ppn) | {"ppn": section, "link": self._link()})
+            if ppn in p.lies:
+                towards = p.lies[ppn]
+                launch = replace(launch, module="testbed.liar", options=("--towards", towards) if towards else ())
+            launches.append(launch)
         for consumer, wishes in d.consumers.items():
             rules = [
                 {
                     "name": w.name,
                     "cohort": w.cohort if isinstance(w.cohort, str) else list(w.cohort),
                     "window_rounds": w.window_rounds,
+                    "mechanism": w.mechanism.value,
                 }
                 for w in wishes
             ]
-            content = self._role(consumer) | {"consumer": {"rules": rules}}
-            await self._start(supervisor, "consumer", consumer, "consumer_node", content)
-        slices = write_slices(self._truth, d.stations, d.directory / "readings")
-        for station, meters in d.stations.items():
-            content = self._role(station) | {
-                "source": {
-                    "kind": "csv",
-                    "path": str(slices[station]),
-                    "first_round": self._truth.first_round,
-                    "last_round": self._truth.last_round,
-                },
-                "link": {"loss_fraction": p.loss, "seed": p.seed},
-            }
-            module = "meter_agent"
-            if not p.process_per_meter:
-                module = "testbed.fleet"
-                content["fleet"] = {"tokens_file": str(self._fleet_tokens(station, meters))}
-            await self._start(supervisor, "meter", station, module, content)
+            patience = {"patience_seconds": _SHORT_PATIENCE_SECONDS} if p.misses_ppns else {}
+            if p.self_masks:
+                patience = {"patience_seconds": _CLOSING_PATIENCE_SECONDS}
+            content = self._role(consumer) | {"consumer": {"rules": rules} | patience}
+            launches.append(self._write("consumer", consumer, "consumer_node", content))
+        launches += [self._station(station, meters) for station, meters in d.stations.items()]
+        return launches
+
+    def _station(self, station: str, meters: tuple[str, ...]) -> Launch:
+        p, d = self._parameters, self.deployment
+        readings = write_slices(self._truth, {station: meters}, self.deployment.state(station))[station]
+        content = self._role(station) | {
+            "source": {
+                "kind": "csv",
+                "path": str(self._home(station) / readings.name),
+                "first_round": self._truth.first_round,
+                "last_round": self._truth.last_round,
+            },
+            "link": self._link(),
+            # With repair a PPN asks for what is missing; a station repeats of itself only what was never answered.
+            "outbox": {"repeat_seconds": 10.0 if p.recovery is Recovery.REPAIR and d.ppns else 2.0},
+        }
+        if p.process_per_meter:
+            return self._write("meter", station, "meter_agent", content)
+        content["fleet"] = {"tokens_file": str(self._home(station) / self._fleet_tokens(station, meters).name)}
+        return self._write("meter", station, "testbed.fleet", content)
+
+    def _link(self) -> dict[str, Any]:
+        """What the link does from the first round on; later stages come from the conductor."""
+        stage = self._parameters.link_stages(self._truth.first_round)[0]
+        return stage.model_dump(mode="json", exclude={"from_round"}, exclude_none=True)
+
+    def _home(self, agent: str) -> Path:
+        if self._inside is None:
+            return self.deployment.state(agent)
+        return self._inside / agent if agent in self.deployment.stations else self._inside
 
     def _fleet_tokens(self, station: str, meters: tuple[str, ...]) -> Path:
-        path = self.deployment.state(station) / "tokens.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps({meter: self._tokens[meter] for meter in meters}), encoding="ascii")
-        return path
+        return self._secret(station, "tokens.json", json.dumps({meter: self._tokens[meter] for meter in meters}))
 
-    async def _start(self, supervisor: Supervisor, role: str, agent: str, module: str, content: dict[str, Any]) -> None:
-        path = self._write(agent, content)
-        command = [sys.executable, "-m", module, "--config", str(path)]
-        await supervisor.start(role, agent, command, self.deployment.directory / "log" / f"{agent}.log")
-
-    def _write(self, agent: str, content: dict[str, Any]) -> Path:
+    def _write(self, role: str, agent: str, module: str, content: dict[str, Any]) -> Launch:
         directory = self.deployment.state(agent)
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{agent}.toml"
         path.write_text(tomli_w.dumps(content), encoding="utf-8")
-        return path
+        return Launch(role, agent, module, self._home(agent) / path.name)
 
     def _service(self, agent: str) -> dict[str, Any]:
         d = self.deployment
         return {
-            "agent": {"id": agent, "grid": GRID, "state_directory": str(d.state(agent))},
-            "broker": {"url": self._broker_url},
+            "agent": {"id": agent, "grid": GRID, "state_directory": str(self._home(agent)), **self._token_file(agent)},
+            **self._connection(agent),
             "pace": {
                 "mode": "conducted",
                 "conductor": d.conductor.public.hex(),
@@ -161,28 +224,72 @@ class Deployer:
             "log": {"level": "INFO"},
         }
 
+    def _connection(self, agent: str) -> dict[str, Any]:
+        """The sections about the broker and who lets in there. Every agent begins with another node of a cluster."""
+        if self._broker.entrance is not None:
+            return self._broker.entrance.sections(self._roles[agent], self.deployment.state(agent), self._home(agent))
+        first, *others = self._broker.urls_from([CONFIGURATOR, *self.deployment.everybody].index(agent))
+        section: dict[str, Any] = {"url": first}
+        if others:
+            section["further_urls"] = others
+        if self._broker.account is not None:
+            password = self._broker.account.password
+            section["user_name"] = self._broker.account.user_name
+            section["password_file"] = str(self._home(agent) / self._secret(agent, "broker-password", password).name)
+        return {"broker": section}
+
+    def _token_file(self, agent: str) -> dict[str, str]:
+        """The field that names an agent's token, which is written; nothing for one that needs none."""
+        if agent not in self._tokens:
+            return {}
+        return {"token_file": str(self._home(agent) / self._secret(agent, "token", self._tokens[agent]).name)}
+
+    def _secret(self, agent: str, name: str, content: str) -> Path:
+        """A file in an agent's own directory that only its owner can read."""
+        path = self.deployment.state(agent) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(content, encoding="ascii")
+        return path
+
     def _role(self, agent: str) -> dict[str, Any]:
-        content = self._service(agent)
-        token = self.deployment.state(agent) / "token"
-        token.parent.mkdir(parents=True, exist_ok=True)
-        token.touch(mode=0o600)
-        token.write_text(self._tokens[agent], encoding="ascii")
-        content["agent"]["token_file"] = str(token)
-        content["configurator"] = {"identity": self._identity.hex()}
-        return content
+        p = self._parameters
+        floors = {"minimum_contributors": p.minimum_contributors, "unsafe_published": p.unsafe_published}
+        return self._service(agent) | {"configurator": {"identity": self._identity.hex()}, "floors": floors}
 
     def _configurator(self) -> dict[str, Any]:
         p = self._parameters
-        return self._service(CONFIGURATOR) | {
-            "plan": {
-                "threshold": p.threshold,
-                "width": p.width,
-                "modulus": p.modulus_in_force,
-                "reading_bound_watt_hours": p.reading_bound_watt_hours,
-                "interval_seconds": self._truth.interval_seconds,
-                "recovery": p.recovery.value,
-                "minimum_contributors": p.minimum_contributors,
-                "epoch_rounds": p.epoch_rounds,
-                "first_round": self._truth.first_round,
+        patience = {"roster_patience_seconds": _SHORT_PATIENCE_SECONDS} if p.misses_ppns else {}
+        masking = {}
+        if p.mechanism is not Mechanism.SHARES:
+            section = {
+                "graph": p.graph,
+                "variant": p.variant.value,
+                "unsafe_published": p.unsafe_published,
+                "period_rounds": p.period,
+                "colluders": p.colluders,
+                "self_masks": p.self_masks,
+                "losses_borne": p.borne,
             }
-        }
+            masking = {"pairwise": section}
+        return (
+            self._service(CONFIGURATOR)
+            | masking
+            | {
+                "agreement": patience | {"kept_rounds": p.rounds + p.epoch_rounds},
+                "placement": {"away_seconds": p.away_seconds},
+                "plan": {
+                    "threshold": p.threshold,
+                    "width": p.width,
+                    "modulus": p.modulus_in_force,
+                    "reading_bound_watt_hours": p.reading_bound_watt_hours,
+                    "interval_seconds": self._truth.interval_seconds,
+                    "recovery": p.recovery.value,
+                    "repair_attempts": p.repair_attempts,
+                    "minimum_contributors": p.minimum_contributors,
+                    "coverage_floor_fraction": float(coverage_floor(len(self._truth.meters), p.minimum_contributors)),
+                    "epoch_rounds": p.epoch_rounds,
+                    "first_round": self._truth.first_round,
+                },
+            }
+        )

@@ -4,79 +4,108 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.schedule import windows_within
-from hushgrid.transport import MqttTransport
+from hushgrid.plan import Mechanism, Recovery
 from testbed.broker import RunningBroker, start_broker
-from testbed.conductor import Conductor, StalledError
-from testbed.deployment import CONFIGURATOR, GRID, Deployer, Deployment
+from testbed.conducting import Outcome, conduct
+from testbed.containers.places import HOME
+from testbed.deployment import GRID, Deployer, Deployment
 from testbed.households import Truth
 from testbed.layout import ConsumerWish
+from testbed.losses import Comparison, compare
+from testbed.masked_verdict import judge_run
 from testbed.parameters import Parameters
 from testbed.processes import Supervisor
-from testbed.verdict import Verdict, judge
+from testbed.requests import LateAnswer
+from testbed.secure_broker import start_secure_broker
+from testbed.verdict import Verdict
 
-_DRAIN_SECONDS = 15.0
+if TYPE_CHECKING:
+    from testbed.containers.engine import Containers
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """What came of a run. left_running: pids that outlived it; stalled: why it ended early, empty else.
 
-    reports: what each agent last told the conductor, counts by name.
+    reports: what each agent last told the conductor, counts by name; findings: what
+    the configurator found about wrong points.
     """
 
     parameters: Parameters
-    broker: RunningBroker
+    broker: str
     processes: list[dict[str, object]]
     verdict: Verdict
     shares_sent: int
     shares_lost: int
+    shares_repaired: int
+    shares_repeated: int
+    repair_requests: int
     refused_rules: int
+    answers: tuple[LateAnswer, ...]
     wall_seconds: float
     rounds_seconds: float
     left_running: list[int]
     stalled: str
     reports: dict[str, dict[str, int]]
+    findings: tuple[str, ...]
+    losses: Comparison | None = None
 
     @property
     def succeeded(self) -> bool:
         """Nothing wrong, nothing left running, nothing stuck."""
-        return not (self.verdict.counts["wrong"] or self.left_running or self.stalled or self.refused_rules)
+        wrong = self.verdict.counts["wrong"] + self.verdict.counts.get("bills_wrong", 0)
+        return not (wrong or self.left_running or self.stalled or self.refused_rules)
+
+    def total(self, name: str) -> int:
+        """A count summed over what all agents last reported."""
+        return sum(figures.get(name, 0) for figures in self.reports.values())
+
+    @property
+    def messages_per_share(self) -> float:
+        """Sends and repair requests per share, each counted share by share however many travel together; receipts apart."""
+        sends = self.shares_sent + self.shares_repaired + self.shares_repeated + self.repair_requests
+        return sends / self.shares_sent if self.shares_sent else 0.0
 
     def as_json(self) -> dict[str, object]:
         """The report."""
         summary: dict[str, object] = dict(self.verdict.counts)
+        coverage = self.verdict.coverage
+        shares_only = self.parameters.mechanism is Mechanism.SHARES
+        if not shares_only:
+            summary |= {"masked_sent": self.total("masked"), "masked_lost": self.total("masked_lost")}
         summary |= {
             "shares_sent": self.shares_sent,
             "shares_lost": self.shares_lost,
+            "shares_repaired": self.shares_repaired,
+            "shares_repeated": self.shares_repeated,
+            "repair_requests": self.repair_requests,
+            "messages_per_share": round(self.messages_per_share, 4),
+            "coverage": None if coverage is None else round(coverage, 6),
             "wall_seconds": round(self.wall_seconds, 3),
             "rounds_seconds": round(self.rounds_seconds, 3),
         }
+        if self.losses is not None and shares_only:
+            summary["shares_missed"] = len(self.losses.missed)
+            summary["missed_unexplained"] = len(self.losses.unexplained)
+            summary["lost_yet_held"] = len(self.losses.held_anyway)
         return {
             "parameters": self.parameters.as_json(),
-            "broker": self.broker.label,
+            "broker": self.broker,
             "processes": self.processes,
+            "requests": [answer.as_json() for answer in self.answers],
+            "plans": list(self.verdict.plans),
             "aggregates": [row.as_json() for row in self.verdict.rows],
+            **({} if shares_only else {"bills": [bill.as_json() for bill in self.verdict.bills]}),
             "summary": summary,
+            "findings": list(self.findings),
         }
-
-
-@dataclass(slots=True)
-class _Outcome:
-    shares: int = 0
-    lost: int = 0
-    refused: int = 0
-    stalled: str = ""
-    rounds_seconds: float = 0.0
-    reports: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 async def play(
@@ -93,39 +122,101 @@ async def play(
     every byte, for tests). ConfigurationError when an agent refuses its configuration or the broker cannot be had.
     """
     began = time.monotonic()
-    supervisor = Supervisor()
-    outcome = _Outcome()
+    supervisor = _containers(directory) if parameters.runtime == "docker" else Supervisor()
+    outcome = Outcome()
     try:
-        broker = await start_broker(parameters.broker, supervisor, directory / "broker", parameters.port)
+        broker, inside, home = await _start_broker(parameters, supervisor, directory)
         tell(f"broker: {broker.label}")
         async with broker_started(broker.url) if broker_started else contextlib.nullcontext():
-            deployer = Deployer(parameters, truth, wishes, directory, broker.url)
+            deployer = Deployer(parameters, truth, wishes, directory, inside, home)
             deployer.prepare()
-            await deployer.start(supervisor)
-            tell(f"{len(supervisor.children)} processes started")
+            for launch in deployer.write():
+                await supervisor.launch(launch, directory)
+            tell(f"{len(supervisor.children)} {'containers' if home else 'processes'} started")
             played = asyncio.create_task(
-                _conduct(parameters, truth, deployer.deployment, broker, supervisor, tell, outcome)
+                conduct(parameters, truth, deployer.deployment, broker, supervisor.hurt, tell, outcome)
             )
             await _first(played, supervisor)
     finally:
         await supervisor.stop_all()
-    return Run(
-        parameters=parameters,
-        broker=broker,
-        processes=supervisor.rows(),
-        verdict=judge(deployer.deployment, truth),
-        shares_sent=outcome.shares,
-        shares_lost=outcome.lost,
-        refused_rules=outcome.refused,
+    return run_of(
+        parameters,
+        broker.label,
+        supervisor.rows(),
+        judge_run(deployer.deployment, truth),
+        outcome,
         wall_seconds=time.monotonic() - began,
-        rounds_seconds=outcome.rounds_seconds,
         left_running=supervisor.left_running(),
-        stalled=outcome.stalled,
-        reports=outcome.reports,
+        losses=_losses(parameters, deployer.deployment),
     )
 
 
-async def _first(played: asyncio.Task[None], supervisor: Supervisor) -> None:
+def _containers(directory: Path) -> Containers:
+    try:
+        from testbed.containers.engine import Containers  # noqa: PLC0415  # an extra that only this runtime needs
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"--runtime docker needs {error.name}: pip install 'hushgrid[docker]'") from None
+    return Containers(directory)
+
+
+async def _start_broker(
+    parameters: Parameters, supervisor: Supervisor | Containers, directory: Path
+) -> tuple[RunningBroker, RunningBroker, Path | None]:
+    """The broker as the conductor and as the agents reach it, and where agents see their directories if not where they are."""
+    if not isinstance(supervisor, Supervisor):
+        inside, outside = await supervisor.start_broker(secure=parameters.secure)
+        return outside, inside, HOME
+    if parameters.secure:
+        life_seconds = parameters.certificate_seconds
+        broker = await start_secure_broker(supervisor, directory, GRID, parameters.port, life_seconds)
+    else:
+        broker = await start_broker(parameters.broker, supervisor, directory / "broker", parameters.port)
+    return broker, broker, None
+
+
+def _losses(parameters: Parameters, deployment: Deployment) -> Comparison:
+    """What the links wrote down as lost beside what the PPNs missed; of those PPNs that were there to the end."""
+    stopped = {agent for agent, _ in parameters.stops}
+    ppns = tuple(ppn for ppn in deployment.ppns if ppn not in stopped)
+    attempts = parameters.repair_attempts if parameters.recovery is Recovery.REPAIR else 0
+    return compare(deployment.directory, ppns, tuple(deployment.stations), attempts)
+
+
+def run_of(
+    parameters: Parameters,
+    broker: str,
+    processes: list[dict[str, object]],
+    verdict: Verdict,
+    outcome: Outcome,
+    *,
+    wall_seconds: float,
+    left_running: list[int],
+    losses: Comparison | None = None,
+) -> Run:
+    """A run from its pieces. broker: what a person is told of it; losses: None where nobody looked."""
+    return Run(
+        parameters=parameters,
+        broker=broker,
+        processes=processes,
+        verdict=verdict,
+        shares_sent=outcome.shares,
+        shares_lost=outcome.lost,
+        shares_repaired=outcome.repaired,
+        shares_repeated=outcome.repeated,
+        repair_requests=outcome.requests,
+        refused_rules=outcome.refused,
+        answers=tuple(outcome.answers),
+        wall_seconds=wall_seconds,
+        rounds_seconds=outcome.rounds_seconds,
+        left_running=left_running,
+        stalled=outcome.stalled,
+        reports=outcome.reports,
+        findings=outcome.findings,
+        losses=losses,
+    )
+
+
+async def _first(played: asyncio.Task[None], supervisor: Supervisor | Containers) -> None:
     """Wait for the run, or for a child that cannot go on."""
     try:
         watched: set[asyncio.Future[Any]] = {played, supervisor.failure}
@@ -137,73 +228,3 @@ async def _first(played: asyncio.Task[None], supervisor: Supervisor) -> None:
         played.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await played
-
-
-async def _conduct(
-    parameters: Parameters,
-    truth: Truth,
-    deployment: Deployment,
-    broker: RunningBroker,
-    supervisor: Supervisor,
-    tell: Callable[[str], None],
-    outcome: _Outcome,
-) -> None:
-    kills = {
-        round_number: [a for a, r in parameters.kills if r == round_number] for _, round_number in parameters.kills
-    }
-    played_rounds = 0
-
-    def moved(text: str) -> None:
-        nonlocal played_rounds
-        played_rounds += 1
-        tell(text)
-        for agent in kills.get(played_rounds, []):
-            tell(f"kill -9 {agent}")
-            supervisor.kill(agent)
-
-    pseudonym = f"conductor-{secrets.token_hex(4)}"
-    async with MqttTransport(broker.url, pseudonym) as transport:
-        conductor = Conductor(
-            transport,
-            deployment.conductor,
-            deployment.conductor_agreement,
-            GRID,
-            configurator=CONFIGURATOR,
-            stations=list(deployment.stations),
-            adopters=deployment.everybody,
-            moved=moved,
-        )
-        listening = asyncio.create_task(conductor.listen())
-        try:
-            rules = {consumer: len(wishes) for consumer, wishes in deployment.consumers.items()}
-            meters = {station: len(carried) for station, carried in deployment.stations.items()}
-            await conductor.gather(rules, meters, truth.first_round)
-            outcome.refused = sum(conductor.progress.figure(c, "refused", 0) for c in rules)
-            tell(f"{len(truth.meters)} meters enrolled, {sum(rules.values()) - outcome.refused} rules granted")
-            began = time.monotonic()
-            await conductor.play(truth.first_round, truth.last_round, parameters.round_seconds)
-            await _until_concluded(conductor, deployment, truth)
-            outcome.rounds_seconds = time.monotonic() - began
-        except StalledError as error:
-            outcome.stalled = str(error)
-        finally:
-            outcome.reports = {agent: report.figures for agent, report in conductor.progress.reports.items()}
-            outcome.shares, outcome.lost = conductor.progress.total("shares"), conductor.progress.total("lost")
-            listening.cancel()
-
-
-async def _until_concluded(conductor: Conductor, deployment: Deployment, truth: Truth) -> None:
-    """Wait until every consumer has a result for each of its windows, and no outbox holds anything."""
-    expected = {
-        consumer: sum(len(windows_within(truth.first_round, truth.last_round, w.window_rounds)) for w in wishes)
-        for consumer, wishes in deployment.consumers.items()
-    }
-    figure = conductor.progress.figure
-
-    def late() -> list[str]:
-        return [c for c, n in expected.items() if figure(c, "refused", 0) == 0 and figure(c, "results", 0) < n]
-
-    await conductor.until(lambda: not late(), lambda: f"results at {', '.join(late()[:5])}")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            await conductor.until(lambda: conductor.progress.total("outbox") == 0, lambda: "outboxes to drain")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from hushgrid.link import LossModel
+from configurator.registry import Registry
+from hushgrid.link import REPAIR, SHARE, Lossy
 from hushgrid.schedule import Window, windows_within
 
 
@@ -19,13 +21,31 @@ class PredictedRule:
     ppns: tuple[str, ...]
 
 
-def arrives(model: LossModel, meter: str, ppn: str, round_number: int) -> bool:
+def predicted_rules(configurator: Path) -> list[PredictedRule]:
+    """The rules as they were granted, with ids instead of numbers and points. configurator: its state directory."""
+    registry = Registry(configurator / "registry.sqlite")
+    ids = {number: meter for meter, number in registry.meters().items()}
+    ppns = {ppn.point: ppn.id for ppn in registry.heads()[0].ppns}
+    rules = [granted for granted, _ in registry.rules()]
+    registry.close()
+    return [
+        PredictedRule(
+            granted.rule.name,
+            frozenset(ids[number] for number in granted.cohort),
+            granted.rule.window_rounds,
+            tuple(ppns[point] for point in granted.rule.points),
+        )
+        for granted in rules
+    ]
+
+
+def arrives(model: Lossy, meter: str, ppn: str, round_number: int) -> bool:
     """Whether the link lets the one attempt of a share through."""
-    return not model.drops("share", meter, ppn, round_number, 0)
+    return not model.drops(SHARE, meter, ppn, round_number, 0)
 
 
 def unrecovered(
-    model: LossModel, rules: Sequence[PredictedRule], threshold: int, first_round: int, last_round: int
+    model: Lossy, rules: Sequence[PredictedRule], threshold: int, first_round: int, last_round: int
 ) -> set[tuple[str, int]]:
     """Recovery `none`: the (rule name, first round)s for which fewer than t PPNs hold every share (eq. 13's event)."""
     failed = set()
@@ -37,19 +57,32 @@ def unrecovered(
     return failed
 
 
-def _complete(model: LossModel, rule: PredictedRule, ppn: str, window: Window) -> bool:
+def _complete(model: Lossy, rule: PredictedRule, ppn: str, window: Window) -> bool:
     return all(arrives(model, meter, ppn, r) for r in window for meter in rule.cohort)
 
 
-def included(model: LossModel, rules: Sequence[PredictedRule], round_number: int) -> set[str]:
-    """Recovery `agree`: the meters whose share arrives at every PPN that serves any of their rules."""
+def included(model: Lossy, rules: Sequence[PredictedRule], round_number: int, *, repair_attempts: int = 0) -> set[str]:
+    """The meters whose share arrives at every PPN that serves any of their rules. repair_attempts: 0 is recovery `agree`."""
     ppns: dict[str, set[str]] = {}
     for rule in rules:
         for meter in rule.cohort:
             ppns.setdefault(meter, set()).update(rule.ppns)
-    return {meter for meter, own in ppns.items() if all(arrives(model, meter, ppn, round_number) for ppn in own)}
+    return {
+        meter
+        for meter, own in ppns.items()
+        if all(is_repaired(model, meter, ppn, round_number, repair_attempts) for ppn in own)
+    }
 
 
-def shares_lost(model: LossModel, sent_to: Mapping[str, Sequence[str]], rounds: Sequence[int]) -> int:
+def is_repaired(model: Lossy, meter: str, ppn: str, round_number: int, repair_attempts: int) -> bool:
+    """Whether a share arrives at once, or on a request of which the link lost neither the asking nor the answer."""
+    return arrives(model, meter, ppn, round_number) or any(
+        not model.drops(REPAIR, ppn, meter, round_number, attempt)
+        and not model.drops(SHARE, meter, ppn, round_number, attempt)
+        for attempt in range(1, repair_attempts + 1)
+    )
+
+
+def shares_lost(model: Lossy, sent_to: Mapping[str, Sequence[str]], rounds: Sequence[int]) -> int:
     """How many shares the link loses. sent_to: PPN ids by meter."""
     return sum(not arrives(model, meter, ppn, r) for r in rounds for meter, ppns in sent_to.items() for ppn in ppns)

@@ -8,6 +8,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import psutil
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.runtime import EXIT_CONFIGURATION
+from testbed.faults import Harm
+from testbed.launch import Launch
 
 log = logging.getLogger("hushgrid.processes")
 
@@ -86,6 +89,11 @@ class Supervisor:
         child.watcher = asyncio.create_task(self._watch(child), name=f"watch {agent}")
         return child
 
+    async def launch(self, launch: Launch, directory: Path) -> Child:
+        """Start an agent as it was written down; its log goes to `directory/log`."""
+        command = [sys.executable, *launch.arguments]
+        return await self.start(launch.role, launch.agent, command, directory / "log" / f"{launch.agent}.log")
+
     async def _spawn(self, child: Child) -> None:
         child.log_file.parent.mkdir(parents=True, exist_ok=True)
         with child.log_file.open("ab") as sink:
@@ -139,6 +147,21 @@ class Supervisor:
         process = self.child(agent).process
         if process is not None and process.returncode is None:
             process.send_signal(number)
+
+    def hurt(self, harm: Harm, agent: str) -> None:
+        """Do something to a child; ConfigurationError for what only a container can suffer."""
+        match harm:
+            case Harm.KILL:
+                self.kill(agent)
+            case Harm.STOP:
+                self.child(agent).stopping = True
+                self.kill(agent)
+            case Harm.PAUSE:
+                self.kill(agent, signal.SIGSTOP)
+            case Harm.RESUME:
+                self.kill(agent, signal.SIGCONT)
+            case _:
+                raise ConfigurationError(f"{agent} is a process: only a container can be {harm.value}")
 
     async def stop(self, child: Child) -> None:
         """SIGTERM, patience, SIGKILL."""

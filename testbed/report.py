@@ -10,7 +10,7 @@ from rich.table import Table
 from hushgrid.schedule import round_start
 from testbed.households import Truth
 from testbed.play import Run
-from testbed.verdict import Row
+from testbed.verdict import BillRow, Row, coverage_in
 
 _MOST_ROWS = 24
 
@@ -22,14 +22,36 @@ def show(run: Run, truth: Truth, console: Console) -> None:
     if len(rows) > _MOST_ROWS:
         console.print(f"  {len(rows) - len(_chosen(rows))} more windows not shown; --json FILE has them all")
     console.print(_consumers_table(rows))
+    if run.verdict.bills:
+        console.print(_bills_table(run.verdict.bills))
     for line in left_out(rows, truth):
         console.print(line)
+    for answer in run.answers:
+        console.print(answer.describe(), markup=False, highlight=False, soft_wrap=True)
     counts = run.verdict.counts
     console.print(
         f"{counts['windows']} windows: {counts['released']} released, {counts['wrong']} wrong, {counts['unrecovered']} unrecovered, "
         f"{counts['withheld']} withheld. {run.shares_sent} shares sent, {run.shares_lost} lost by the link, "
         f"{run.wall_seconds:.1f} s (rounds {run.rounds_seconds:.1f} s). Seed {run.parameters.seed}."
     )
+    if run.losses is not None and run.shares_lost:
+        losses = run.losses
+        verdict = (
+            "just those that the link wrote down as lost"
+            if losses.agrees
+            else (
+                f"{len(losses.unexplained)} of them not lost by the link, {len(losses.held_anyway)} lost by it and held"
+            )
+        )
+        console.print(f"{len(losses.missed)} shares were missing when rounds froze: {verdict}.")
+    for finding in run.findings:
+        console.print(f"[yellow]wrong aggregate shares:[/yellow] {finding}")
+    if run.verdict.bills:
+        console.print(
+            f"{counts['bills']} bills: {counts['bills_exact']} exact, {counts['bills_wrong']} wrong, {counts['bills_absent']} "
+            f"absent; {counts['double_entries']} double entries balance. {run.total('masked')} masked readings sent, "
+            f"{run.total('masked_lost')} lost at first and sent again."
+        )
     if run.stalled:
         console.print(f"[red]ended early: {run.stalled}[/red]")
     if run.succeeded and counts["released"]:
@@ -82,9 +104,30 @@ def _consumers_table(rows: Sequence[Row]) -> Table:
     for consumer in sorted({row.consumer for row in rows}):
         own = [row for row in rows if row.consumer == consumer]
         released = [row for row in own if row.status == "released"]
-        included, expected = sum(r.included for r in own), sum(r.expected for r in own)
-        share = f"{100 * included / expected:.2f} %" if expected else "-"
+        coverage = coverage_in(own)
+        share = "-" if coverage is None else f"{100 * coverage:.2f} %"
         table.add_row(consumer, str(len(own)), str(len(released)), str(sum(not r.wrong for r in released)), share)
+    return table
+
+
+def _bills_table(bills: Sequence[BillRow]) -> Table:
+    """The unusual bills and the first ones."""
+    unusual = [bill for bill in bills if bill.wrong or bill.watt_hours is None or bill.omitted]
+    usual = [bill for bill in bills if bill not in unusual]
+    chosen = unusual[: _MOST_ROWS - 6] + usual[:6]
+    table = Table(title=f"Bills ({len(chosen)} of {len(bills)} shown)")
+    for name in ("meter", "period"):
+        table.add_column(name)
+    for name in ("rounds left out", "billed Wh", "truth Wh"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for bill in sorted(chosen, key=lambda bill: (bill.period, bill.meter)):
+        verdict = "[green]exact[/green]"
+        if bill.wrong or bill.watt_hours is None:
+            verdict = "[red]WRONG[/red]" if bill.wrong else f"[yellow]absent[/yellow]: {bill.reason}"
+        billed = "-" if bill.watt_hours is None else f"{bill.watt_hours:,}"
+        row = (bill.meter, str(bill.period), str(len(bill.omitted)), billed, f"{bill.truth_watt_hours:,}", verdict)
+        table.add_row(*row)
     return table
 
 

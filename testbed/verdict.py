@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from configurator.decision import coverage_of
-from configurator.planning import GrantedRule
+from configurator.history import PlanHistory, RuleWindow
+from configurator.planning import PlannedRule
 from configurator.registry import Registry
-from hushgrid.bitmap import Bitmap
-from hushgrid.schedule import Window, windows_within
+from hushgrid.plan import Head, Mechanism, Rule
+from hushgrid.schedule import Window
 from testbed.deployment import CONFIGURATOR, Deployment
 from testbed.households import Truth
+
+#: What a consumer's result says beside the sum: (meter, round) pairs that were left out, by cause; points; repaired shares.
+_RECOVERED = ("gaps", "lost", "inconsistent", "points", "wrong_points", "repaired")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One (rule, window) as the report shows it; expected and included count (meter, round) pairs."""
+    """One (rule, window) as the report shows it; expected and included count (meter, round) pairs.
+
+    recovered: what its consumer wrote down beside the sum: dropouts by cause, points, repairs; empty without a result.
+    """
 
     consumer: str
     rule: str
@@ -30,6 +38,7 @@ class Row:
     watt_hours: int | None
     truth_watt_hours: int
     gaps: tuple[tuple[str, int], ...]
+    recovered: Mapping[str, object]
 
     @property
     def wrong(self) -> bool:
@@ -49,26 +58,110 @@ class Row:
             "reason",
             "watt_hours",
         )
-        return {name: getattr(self, name) for name in fields} | {"truth_watt_hours": self.truth_watt_hours}
+        known = {name: getattr(self, name) for name in fields} | {"truth_watt_hours": self.truth_watt_hours}
+        return known | {name: self.recovered[name] for name in _RECOVERED if name in self.recovered}
+
+
+@dataclass(frozen=True, slots=True)
+class BillRow:
+    """One meter's bill of one billing period, numbered from 0 within the run. omitted: rounds that are in no sum.
+
+    carried: Wh of omitted rounds that it has to contain; unaccounted: Wh of its meter that are on no bill and not owed.
+    """
+
+    consumer: str
+    meter: str
+    period: int
+    window: Window
+    status: str
+    reason: str
+    watt_hours: int | None
+    truth_watt_hours: int
+    omitted: tuple[int, ...]
+    carried_watt_hours: int = 0
+    unaccounted_watt_hours: int = 0
+
+    @property
+    def wrong(self) -> bool:
+        """A number was given and is not the truth, or Wh of the meter are lost."""
+        if self.watt_hours is None:
+            return self.unaccounted_watt_hours != 0
+        return self.watt_hours != self.truth_watt_hours
+
+    def as_json(self) -> dict[str, object]:
+        """For the report."""
+        return {
+            "meter": self.meter,
+            "period": self.period,
+            "first_round": self.window.first,
+            "last_round": self.window.last,
+            "status": self.status,
+            "reason": self.reason,
+            "watt_hours": self.watt_hours,
+            "truth_watt_hours": self.truth_watt_hours,
+            "carried_watt_hours": self.carried_watt_hours,
+            "unaccounted_watt_hours": self.unaccounted_watt_hours,
+            "omitted_rounds": list(self.omitted),
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All rows of a run."""
+    """All rows of a run, its plans, and the bills of masked readings with the double entries that balance."""
 
     rows: tuple[Row, ...]
+    bills: tuple[BillRow, ...] = ()
+    double_entries: int = 0
+    plans: tuple[dict[str, object], ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
         """Windows by what became of them."""
         by_status = Counter(row.status for row in self.rows)
-        return {
+        counts = {
             "windows": len(self.rows),
             "released": by_status["released"],
             "wrong": sum(row.wrong for row in self.rows),
             "unrecovered": by_status["unrecovered"],
             "withheld": by_status["withheld"],
         }
+        return counts | self._bill_counts if self.bills else counts
+
+    @property
+    def _bill_counts(self) -> dict[str, int]:
+        return {
+            "bills": len(self.bills),
+            "bills_exact": sum(bill.watt_hours is not None and not bill.wrong for bill in self.bills),
+            "bills_wrong": sum(bill.wrong for bill in self.bills),
+            "bills_absent": sum(bill.watt_hours is None and not bill.wrong for bill in self.bills),
+            "double_entries": self.double_entries,
+        }
+
+    @property
+    def coverage(self) -> float | None:
+        """Included among expected (meter, round) pairs, over released windows; None without any."""
+        return coverage_in(self.rows)
+
+
+def coverage_in(rows: Sequence[Row]) -> float | None:
+    """Included among expected (meter, round) pairs, over the rows that were released; None without any."""
+    released = [row for row in rows if row.status == "released"]
+    expected = sum(row.expected for row in released)
+    return sum(row.included for row in released) / expected if expected else None
+
+
+def windows_of(deployment: Deployment, truth: Truth) -> list[RuleWindow]:
+    """Every whole window of the run, with its rule and cohort, as the plan of its first round has them."""
+    registry = Registry(deployment.state(CONFIGURATOR) / "registry.sqlite")
+    history = PlanHistory(registry)
+    found = [
+        (rule, cohort, window)
+        for r in range(truth.first_round, truth.last_round + 1)
+        for rule, cohort, window in history.windows_ending(r)
+        if window.first >= truth.first_round and rule.mechanism is not Mechanism.PAIRWISE
+    ]
+    registry.close()
+    return found
 
 
 def judge(deployment: Deployment, truth: Truth) -> Verdict:
@@ -77,35 +170,50 @@ def judge(deployment: Deployment, truth: Truth) -> Verdict:
     Who was included is read from the configurator's registry: the contributor decisions, which the consumers do not see.
     """
     registry = Registry(deployment.state(CONFIGURATOR) / "registry.sqlite")
-    numbers = registry.meters()
-    rules = [granted for granted, _ in registry.rules()]
+    ids = {number: meter for meter, number in registry.meters().items()}
     decided = {}
     for round_number in registry.decided_rounds():
         stored = registry.decision(round_number)
         if stored is not None:
             decided[round_number] = coverage_of(stored[2])
+    plans = tuple(_plan(head, registry.plan_rules(head.version)) for head in registry.heads())
     registry.close()
-    ids = {number: meter for meter, number in numbers.items()}
+    results = {consumer: _results(deployment, consumer) for consumer in deployment.consumers}
     rows = []
-    for granted in rules:
-        results = _results(deployment, granted.rule.consumer)
-        for window in windows_within(truth.first_round, truth.last_round, granted.rule.window_rounds):
-            found = results.get((granted.rule.number, window.first))
-            included, gaps = [], []
-            for r in window:
-                coverage = decided.get(r)
-                included += [(ids[n], r) for n in _members(granted, coverage.included if coverage else Bitmap(0))]
-                gaps += [(ids[n], r) for n in _members(granted, coverage.gaps if coverage else Bitmap(0))]
-            rows.append(_row(granted, window, found, included, tuple(gaps), truth))
-    return Verdict(tuple(sorted(rows, key=lambda row: (row.first_round, row.consumer, row.rule))))
+    for rule, cohort, window in windows_of(deployment, truth):
+        found = results[rule.consumer].get((rule.number, window.first))
+        included, gaps = [], []
+        for r in window:
+            if r in decided:
+                included += [(ids[n], r) for n in cohort & decided[r].included.resized(cohort.size)]
+                gaps += [(ids[n], r) for n in cohort & decided[r].gaps.resized(cohort.size)]
+        rows.append(_row(rule, len(cohort), window, found, included, tuple(gaps), truth))
+    return Verdict(tuple(sorted(rows, key=lambda row: (row.first_round, row.consumer, row.rule))), plans=plans)
 
 
-def _members(granted: GrantedRule, positions: Bitmap) -> list[int]:
-    return [number for number in positions if number in granted.cohort]
+def _plan(head: Head, rules: Sequence[PlannedRule]) -> dict[str, object]:
+    """A plan for the report: from when it holds, and which PPNs serve which rule."""
+    names = {ppn.point: ppn.id for ppn in head.ppns}
+    return {
+        "version": head.version,
+        "valid_from_round": head.valid_from_round,
+        "epoch": head.epoch,
+        "rules": [
+            {
+                "consumer": each.granted.rule.consumer,
+                "rule": each.granted.rule.name,
+                "until_round": each.granted.rule.until_round,
+                "ppns": [names[point] for point in each.granted.rule.points if point in names],
+                "lingers": each.lingers,
+            }
+            for each in rules
+        ],
+    }
 
 
 def _row(
-    granted: GrantedRule,
+    rule: Rule,
+    meters: int,
     window: Window,
     found: dict[str, object] | None,
     included: list[tuple[str, int]],
@@ -118,17 +226,18 @@ def _row(
         status, reason = str(found["status"]), str(found["reason"])
         value = found["watt_hours"] if isinstance(found["watt_hours"], int) else None
     return Row(
-        consumer=granted.rule.consumer,
-        rule=granted.rule.name,
+        consumer=rule.consumer,
+        rule=rule.name,
         first_round=window.first,
         last_round=window.last,
-        expected=len(granted.cohort) * window.rounds,
+        expected=meters * window.rounds,
         included=len(included),
         status=status,
         reason=reason,
         watt_hours=value,
         truth_watt_hours=total,
         gaps=gaps,
+        recovered=found or {},
     )
 
 

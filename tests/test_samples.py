@@ -13,17 +13,24 @@ from hushgrid.errors import ConfigurationError
 from meter_agent.config import MeterConfig
 from ppn_node.config import PpnConfig
 
-SAMPLES = Path(__file__).resolve().parent.parent / "deploy" / "samples"
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "deploy" / "samples"
+#: The one that `hushgrid-meter` writes where there is none.
+METER_SAMPLE = ROOT / "meter_agent" / "sample.toml"
 ROLES = {"configurator": ConfiguratorConfig, "ppn": PpnConfig, "consumer": ConsumerConfig, "meter": MeterConfig}
 
 
+def sample(role):
+    return METER_SAMPLE if role == "meter" else SAMPLES / f"{role}.toml"
+
+
 def test_there_is_a_sample_for_every_role_and_no_other():
-    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(ROLES)
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(ROLES) - {"meter"}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_sample_loads(role):
-    load(ROLES[role], SAMPLES / f"{role}.toml")
+    load(ROLES[role], sample(role))
 
 
 def test_the_environment_overrides_the_file(monkeypatch):
@@ -52,3 +59,13 @@ def test_a_bad_file_is_one_line_that_names_the_field(tmp_path, change, said):
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("fraction", ["1", "0.0001"])
+def test_bursts_that_cannot_be_played_are_one_line_that_names_the_section(tmp_path, fraction):
+    path = tmp_path / "ppn.toml"
+    bursts = f"\n[link.bursts]\nenter_fraction = {fraction}\nleave_fraction = {fraction}\n"
+    path.write_text((SAMPLES / "ppn.toml").read_text() + bursts)
+    with pytest.raises(ConfigurationError, match=r"link\.bursts: .*decides with probability") as refusal:
+        load(PpnConfig, path)
+    assert "\n" not in str(refusal.value)

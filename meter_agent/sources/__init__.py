@@ -1,7 +1,7 @@
 """Where a meter's readings come from.
 
-`open_source` gives one `Source` per meter: replay of a CSV file, or a constructed household. The kinds for real meters (P1,
-SML, pulses, an MQTT topic) come beside them and answer the same `read`.
+`open_source` gives one `Source` per meter that knows all its rounds beforehand: replay of a CSV file, or a constructed household.
+Real meters are devices (`devices`) behind a `live.LiveSource`, which answers the same `read`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from meter_agent.sources.reading import Reading, ReplaySource, Source
 from meter_agent.sources.replay import CsvReplay, replay_csv
 
 __all__ = [
+    "LIVE_KINDS",
     "ConstructedHousehold",
     "ConstructedHouseholds",
     "CsvReplay",
@@ -33,6 +34,16 @@ class SourceKind(enum.StrEnum):
 
     CSV = "csv"
     CONSTRUCTED = "constructed"
+    P1 = "p1"
+    SML = "sml"
+    HAN = "han"
+    MODBUS = "modbus"
+    PULSES = "pulses"
+    TOPIC = "topic"
+
+
+#: The kinds that read a device.
+LIVE_KINDS = frozenset(SourceKind) - {SourceKind.CSV, SourceKind.CONSTRUCTED}
 
 
 def open_source(
@@ -57,5 +68,5 @@ def open_source(
         if path is None:
             raise ConfigurationError("a source of kind csv needs a path")
         return dict(replay_csv(path, meters, first_round, last_round, interval_seconds))
-    known = ", ".join(each.value for each in SourceKind)
+    known = ", ".join(each.value for each in SourceKind if each not in LIVE_KINDS)
     raise ConfigurationError(f"the source kind {kind} is unknown; known are {known}")

@@ -33,6 +33,12 @@ class CsvReplay:
         """The same; a replay never waits."""
         return self.reading(round_number)
 
+    def beginning_at(self, round_number: int) -> CsvReplay:
+        """The same readings, moved so that the first one falls on this round: old days, replayed to a grid of today."""
+        first = min(self.watt_hours, default=round_number)
+        moved = {at - first + round_number: watt_hours for at, watt_hours in self.watt_hours.items()}
+        return CsvReplay(self.meter, f"{self.label}, moved", None, None, moved)
+
 
 @dataclass(frozen=True, slots=True)
 class _Span:

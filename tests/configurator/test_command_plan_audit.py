@@ -76,6 +76,45 @@ def test_a_replan_says_how_many_shares_move(rules, tmp_path):
     assert "0 shares of rules moved" in result.output
 
 
+@pytest.mark.parametrize("command", [plan_command, audit_command])
+def test_names_are_shown_as_they_are_written(tmp_path, command):
+    path = tmp_path / "rules.toml"
+    path.write_text('meters = 40\n[[rules]]\nname = "[red]x[/y]"\n', encoding="utf-8")
+    result = run(command, path)
+    assert result.exit_code == 0, result.output
+    assert "[red]x[/y]" in result.output
+
+
+@pytest.mark.parametrize(
+    "option", [("--start-ppns", -3), ("--start-ppns", 0), ("--time-limit", -1), ("--time-limit", "nan")]
+)
+def test_options_out_of_range_are_refused(rules, option):
+    result = run(plan_command, rules, *option)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option[0]}'" in result.output
+
+
+def test_an_existing_plan_that_is_nested_too_deeply_is_refused(rules, tmp_path):
+    plan = tmp_path / "plan.json"
+    plan.write_text("[" * 100_000, encoding="utf-8")
+    result = run(plan_command, rules, "--existing", plan)
+    assert (result.exit_code, result.output) == (2, f"hushgrid: {plan}: not a plan written by hushgrid plan --json\n")
+
+
+def test_twenty_billing_periods_are_audited(tmp_path):
+    bills = "".join(
+        f'[[rules]]\nname = "bill-{n}"\nconsumer = "s"\nwindow = {60 * n}\nbilling = true\n'
+        f'cohort = "m{20 * n - 19:04d}..m{20 * n:04d}"\n'
+        for n in range(1, 21)
+    )
+    path = tmp_path / "rules.toml"
+    head = 'meters = 420\nbilling_period = 60\nconsents = "all"\nsuppliers = {s = "all"}\n[[rules]]\nname = "sum"\n'
+    path.write_text(head + bills, encoding="utf-8")
+    result = run(audit_command, path)
+    assert result.exit_code == 0, result.output
+    assert "granted: 21; refused: 0" in result.output
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -87,6 +126,19 @@ def test_a_replan_says_how_many_shares_move(rules, tmp_path):
             'meters = 10\nppns = 5\nalpha = 1\n[[rules]]\nname = "a"\n[[rules]]\nname = "b"',
             "all PPNs in service can do 50",
         ),
+        ("meters = 10\nalpha = inf", "alpha: Input should be a finite number"),
+        ("meters = 10\nalpha = nan", "alpha: Input should be a finite number"),
+        (f'meters = 10\nppns = [{{id = "a", capacity = {2**63 - 1}}}]', "ppns[0].capacity: Input should be less than"),
+        ("meters = " + "[" * 20_000, "nested too deeply"),
+        ("meters = " + "9" * 5000, "a number has too many digits"),
+        ("meters = 10000000000000", "meters: Input should be less than or equal to 10000000"),
+        ("meters = 10\nppns = 100000000", "ppns: Input should be less than or equal to 100000"),
+        ("meters = 10\nwidth = 1000000000", "width: Input should be less than or equal to 1000"),
+        (
+            'meters = 10\n[[rules]]\nname = "a"\nwindow = 4000000000000000000',
+            "rules[0].window: Input should be less than",
+        ),
+        ('meters = 10\nsuppliers = {x = "all", y = "m0001"}', "suppliers.y: meter m0001 has the supplier x already"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_status_two(tmp_path, text, line):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from configurator.decision import Roster, contributors, coverage_of, decision_pages, withhold
-from configurator.planning import GrantedRule, spread
+from configurator.decision import Roster, contributors, coverage_of, decision_pages, too_few
 from hushgrid.bitmap import Bitmap
 from hushgrid.control import RosterPage
 from hushgrid.errors import MessageError
 from hushgrid.messages import WithheldReason
 from hushgrid.plan import Head, Recovery, Rule
+from hushgrid.schedule import Window
 
 METERS = 6
 
@@ -84,16 +84,17 @@ def test_a_window_is_withheld_for_its_smallest_round_and_for_its_coverage():
     full, few = contributors(head(), EVERY, dict.fromkeys((1, 2, 3), roster(set(range(6))))), None
     few = contributors(head(), EVERY, dict.fromkeys((1, 2, 3), roster({0, 1, 2})))
     coverage = {0: few, 1: full}
-    rules = [
-        (rule(1, 1, minimum=4), bits(*range(6))),
-        (rule(2, 2, minimum=4), bits(*range(6))),
-        (rule(3, 2), bits(*range(6))),
-    ]
-    found = {(w.rule, w.first_round): w.reason for w in withhold(head(), rules, 1, coverage)}
-    assert found == {(2, 0): WithheldReason.BELOW_MINIMUM}
-    found = {(w.rule, w.first_round): w.reason for w in withhold(head(floor=0.8), rules, 1, coverage)}
-    assert found == {(2, 0): WithheldReason.BELOW_MINIMUM, (3, 0): WithheldReason.BELOW_COVERAGE}
-    assert not withhold(head(floor=0.75), rules[2:], 1, coverage)
+    cohort, window = bits(*range(6)), Window(0, 2)
+
+    def reason(minimum: int, floor: float = 0.0, round_: int | None = None) -> WithheldReason:
+        asked = window if round_ is None else Window(round_, 1)
+        return too_few(head(floor=floor), rule(1, asked.rounds, minimum=minimum), cohort, asked, coverage)
+
+    assert reason(4, round_=1) is WithheldReason.NONE
+    assert reason(4) is WithheldReason.BELOW_MINIMUM
+    assert reason(4, floor=0.8) is WithheldReason.BELOW_MINIMUM
+    assert reason(1, floor=0.8) is WithheldReason.BELOW_COVERAGE
+    assert reason(1, floor=0.75) is WithheldReason.NONE
 
 
 def test_pages_give_the_decision_back():
@@ -103,18 +104,10 @@ def test_pages_give_the_decision_back():
 
 def test_a_roster_of_another_length_is_refused():
     page = RosterPage(
-        round=1, version=1, point=1, page=0, pages=1, size=3, readings=b"\x01", gaps=b"\x00", tags=b"tag0"
+        round=1, version=1, point=1, page=0, pages=1, size=3, readings=b"\x01", gaps=b"\x00", tags=b"sharing0"
     )
-    assert Roster.of([page], 3).tags == {0: b"tag0"}
+    assert Roster.of([page], 3).tags == {0: b"sharing0"}
     with pytest.raises(MessageError):
         Roster.of([page], 4)
     with pytest.raises(MessageError):
         Roster.of([page.model_copy(update={"tags": b""})], 3)
-
-
-def test_a_rule_goes_where_its_meters_send_already_and_new_meters_where_there_is_room():
-    points = [1, 2, 3, 4, 5]
-    everybody = GrantedRule(rule(1, 1, points=(1, 2, 3)), frozenset(range(100)))
-    assert spread(frozenset(range(20)), [everybody], points, 3) == (1, 2, 3)
-    assert spread(frozenset(range(200, 220)), [everybody], points, 3) == (1, 4, 5)
-    assert spread(frozenset(range(20)), [], points, 3) == (1, 2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -138,6 +139,34 @@ def test_a_replan_moves_only_what_it_must():
     assert after.moved_sums == sum(task.demands[rule] for rule in lost)
 
 
+def test_a_kept_share_moves_where_nothing_else_makes_room():
+    nodes = [Ppn("x", 100), Ppn("y", 100)]
+    existing = {"a": ("x",), "b": ("x",)}
+    task = Problem({"a": 30, "b": 30, "c": 70, "d": 70}, nodes, 1, 1, existing=existing)
+    placement = place_greedily(task)
+    check(task, placement)
+    assert (placement.moved_shares, placement.moved_sums) == (1, 30)
+
+
+def test_the_smallest_rule_that_makes_room_is_the_one_released():
+    nodes = [Ppn("x", 100), Ppn("y", 100), Ppn("z", 55)]
+    existing = {"a": ("x",), "b": ("y",), "small": ("z",)}
+    task = Problem({"a": 50, "b": 40, "small": 5, "new": 60}, nodes, 1, 1, existing=existing)
+    assert place_greedily(task).moved_shares == 0
+    crowded = Problem({"a": 50, "b": 45, "small": 5, "new": 60}, nodes, 1, 1, existing=existing)
+    placement = place_greedily(crowded)
+    check(crowded, placement)
+    assert (placement.moved_shares, placement.moved_sums) == (1, 45)
+
+
+def test_shares_on_ppns_beyond_the_start_stay():
+    nodes = ppns(6)
+    task = problem([20, 30], nodes, existing={"r0": (4, 5)})
+    placement = place_greedily(task, start_ppns=2)
+    check(task, placement)
+    assert (placement.assignment["r0"], placement.moved_shares) == ((4, 5), 0)
+
+
 def test_nothing_to_place_needs_nothing():
     assert place_greedily(problem([], ppns(0))).ppn_count == 0
 
@@ -166,3 +195,68 @@ def test_whatever_is_placed_keeps_every_constraint(data):
         return
     check(task, placement)
     assert placement.ppn_count >= lower_bound(task)
+
+
+def found(task, **more):
+    try:
+        return place_greedily(task, **more)
+    except ConfigurationError:
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_an_existing_assignment_never_prevents_a_placement(data):
+    try:
+        task = data.draw(problems())
+    except ConfigurationError:
+        return
+    start = data.draw(st.none() | st.integers(1, 8))
+    held = st.lists(st.sampled_from([ppn.id for ppn in task.ppns]), max_size=task.width, unique=True).map(tuple)
+    existing = data.draw(st.dictionaries(st.sampled_from([*task.demands, "gone"]), held))
+    replan = dataclasses.replace(task, existing=existing)
+    placement = found(replan, start_ppns=start)
+    assert placement is not None or found(task, start_ppns=start) is None
+    if placement is not None:
+        check(replan, placement)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_kept_shares_move_only_where_there_is_no_room_beside_them(data):
+    try:
+        task = data.draw(problems())
+    except ConfigurationError:
+        return
+    before = found(task)
+    if before is None:
+        return
+    new = data.draw(st.lists(st.integers(1, 25), max_size=3))
+    spare = [Ppn(100 + n, sum(new)) for n in range(task.width)]
+    demands = {**task.demands, **{f"new{n}": demand for n, demand in enumerate(new)}}
+    grown = dataclasses.replace(task, demands=demands, ppns=[*task.ppns, *spare], existing=before.assignment)
+    after = place_greedily(grown, start_ppns=data.draw(st.integers(1, 8)))
+    assert (after.moved_shares, after.moved_sums) == (0, 0)
+    assert {rule: set(after.assignment[rule]) for rule in task.demands} == {
+        r: set(p) for r, p in before.assignment.items()
+    }
+
+
+def test_crowded_grids_are_placed_with_an_existing_assignment_as_without():
+    rng = np.random.default_rng(11)
+    compared = moved = 0
+    for _ in range(300):
+        width, nodes = int(rng.integers(1, 3)), ppns(int(rng.integers(3, 6)))
+        demands, room = [], 100 * len(nodes) // width
+        while (demand := int(rng.integers(5, 71))) <= room - sum(demands):
+            demands.append(demand)
+        task = problem(demands, nodes, width, width, overlaps=[])
+        before = found(problem(demands[: len(demands) // 2], nodes, width, width, overlaps=[]))
+        if before is None or found(task) is None:
+            continue
+        after = place_greedily(dataclasses.replace(task, existing=before.assignment))
+        check(task, after)
+        compared += 1
+        moved += after.moved_shares > 0
+    assert compared > 100
+    assert 0 < moved < compared

@@ -1,5 +1,4 @@
 import itertools
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ from hushgrid.schedule import Window
 from meter_agent.carry import Carry
 from meter_agent.pairwise import SelfMask
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "lcl2013_40h_4w_wide.csv.gz"
+REAL = "lcl2013_40h_4w_wide.csv.gz"
 METERS, ROUNDS, MINIMUM = 6, 8, 3
 EDGES = circulant_edges(METERS, (1, 2))
 
@@ -334,15 +333,11 @@ def test_components_are_found() -> None:
     assert components("abcde", [("a", "c"), ("d", "e"), ("e", "x")]) == (("a", "c"), ("b",), ("d", "e"))
 
 
-real_data = pytest.mark.skipif(not REAL.exists(), reason=f"real readings are not at {os.fspath(REAL)}")
-
-
-@real_data
 @pytest.mark.filterwarnings("ignore::meter_agent.pairwise_published.UnsafeNoiseWarning")
 @pytest.mark.parametrize("variant", ["hardened", "published-hashed", "published-fresh"])
-def test_forty_real_homes_over_four_weeks_have_exact_bills_and_grid_sums(variant: str) -> None:
+def test_forty_real_homes_over_four_weeks_have_exact_bills_and_grid_sums(variant: str, shared_data: Path) -> None:
     """48-round periods. A home without a reading sends nothing: its column and its bill are absent, the others exact."""
-    readings, gaps = wide_csv_readings(REAL)
+    readings, gaps = wide_csv_readings(shared_data / REAL)
     assert readings.shape == (40, 1344)
     rng, edges = random.Random(5), circulant_edges(40, (1, 2))
     bills, columns = 0, 0
@@ -366,9 +361,8 @@ def test_forty_real_homes_over_four_weeks_have_exact_bills_and_grid_sums(variant
     assert columns == 1344 - len({j for _, j in gaps})
 
 
-@real_data
-def test_real_gaps_are_closed_under_self_masks_and_then_every_sum_is_there() -> None:
-    readings, gaps = wide_csv_readings(REAL)
+def test_real_gaps_are_closed_under_self_masks_and_then_every_sum_is_there(shared_data: Path) -> None:
+    readings, gaps = wide_csv_readings(shared_data / REAL)
     edges = circulant_edges(40, (1, 2))
     for day in sorted({j // 48 for _, j in gaps}):
         part = readings[:, day * 48 : day * 48 + 48]

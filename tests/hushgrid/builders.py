@@ -68,15 +68,20 @@ BODIES = (
     control.WithdrawRule(name="r"),
     control.RuleAnswer(name="r", state="refused", reason="no", because_of=("a",)),
     control.RequestParts(version=1, agents=("m1",)),
+    control.RequestHead(version=1),
     control.PartPage(version=1, recipient="m1", page=0, pages=1, leaf=0, path=(b"x" * 32, b""), part="{}"),
     control.NoPart(version=1, recipient="m1"),
     control.RosterPage(
-        round=1, version=1, point=1, page=0, pages=1, size=3, readings=b"\x01", gaps=b"\x02", tags=b"12345678"
+        round=1, version=1, point=1, page=0, pages=1, size=3, readings=b"\x01", gaps=b"\x02", tags=b"12345678abcdefgh"
     ),
     control.DecisionMessage(core=CORE, signature=b"s" * 64, index=0, page=PAGE),
     countersign(IDENTITIES[1], 1, 1, b"d" * 32),
     Certificate(round=1, digest=b"d" * 32, signatures=((1, b"s" * 64),)),
+    control.Observation(rule=1, first_round=10, right=(1, 2, 3), wrong=(4,)),
+    control.Forgotten(through=7),
     control.Report(role=Role.PPN, figures={"a": 1}),
+    control.MaskedRoster(stream=1, round=10, version=1, missing=(3,)),
+    control.MaskedClosing(stream=1, round=10, graph=b"g" * 32, absent=(3,), signature=b"s" * 64),
     control.Card(grid="g", key=KEY),
     control.PublishedHead(head=head()),
     control.Clock(metered_through=4, frozen_through=-1),

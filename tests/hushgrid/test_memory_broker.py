@@ -107,7 +107,7 @@ async def test_a_killed_client_does_nothing_more_and_its_successor_finds_what_wa
 async def test_a_second_client_of_the_same_name_ends_the_first() -> None:
     broker = MemoryBroker()
     async with broker.transport("r") as first, broker.transport("r") as second:
-        assert (first.connected, second.connected) == (False, True)
+        assert (first.reachable, second.reachable) == (False, True)
 
 
 async def test_a_crash_of_the_broker_loses_all_it_kept_and_everybody_subscribes_again() -> None:
@@ -116,7 +116,7 @@ async def test_a_crash_of_the_broker_loses_all_it_kept_and_everybody_subscribes_
         await receiver.subscribe("t")
         broker.publish("t", b"lost", retain=True)
         broker.crash()
-        assert not receiver.connected
+        assert not receiver.reachable
         broker.restart()
         broker.publish("t", b"after")
         assert receiver.generation == 2

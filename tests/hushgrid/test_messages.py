@@ -20,6 +20,7 @@ from hushgrid.messages import (
     Closing,
     Envelope,
     Receipt,
+    RepairRequest,
     ShareText,
     WithheldReason,
     frame_kind,
@@ -104,7 +105,9 @@ def test_an_element_that_is_not_below_q_is_refused():
 )
 def test_aggregate_texts_come_back(status, reason, counts):
     expected, included, gaps, lost, inconsistent, meters = counts
-    text = AggregateText(status, reason, 4, expected, included, gaps, lost, inconsistent, meters, bytes(32), (5,))
+    text = AggregateText(
+        status, reason, 4, expected, included, gaps, lost, inconsistent, meters, included, bytes(32), (5,)
+    )
     back = AggregateText.from_bytes(text.to_bytes(FIELD), 1, FIELD)
     assert all(getattr(back, name) == getattr(text, name) for name in AggregateText.__slots__)
 
@@ -114,6 +117,7 @@ READERS = [
     Envelope.from_bytes,
     lambda wire: Receipt.from_bytes(wire, SIGNER.public, "a"),
     lambda wire: Closing.from_bytes(wire, SIGNER.public, "a"),
+    lambda wire: RepairRequest.from_bytes(wire, SIGNER.public, "a"),
     AggregateFrame.from_bytes,
     lambda wire: AggregateReceipt.from_bytes(wire, SIGNER.public, "a"),
     lambda wire: ShareText.from_bytes(wire, 1, FIELD),

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import ipaddress
 import logging
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -403,3 +404,39 @@ def test_tls_files_that_are_not_there_are_a_configuration_error(tmp_path: Path) 
     bad.write_text("nothing")
     with pytest.raises(ConfigurationError, match="TLS files"):
         TlsFiles(bad, None, None).context()
+
+
+async def test_a_refused_subscription_is_an_error_that_names_it_and_no_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As much of a broker as it takes: welcome, then SUBACK 0x80 for everything but `open/#`."""
+        try:
+            while True:
+                kind, length = await reader.readexactly(2)
+                packet = await reader.readexactly(length)
+                if kind >> 4 == 1:
+                    writer.write(b"\x20\x02\x00\x00")
+                elif kind >> 4 == 8:
+                    filters = re.findall(rb"(?:open|closed)/#", packet)
+                    answers = bytes(1 if name == b"open/#" else 0x80 for name in filters)
+                    writer.write(bytes([0x90, 2 + len(answers)]) + packet[:2] + answers)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async with await asyncio.start_server(refusing, "127.0.0.1", 0) as server:
+        url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with MqttTransport(url, "me") as transport:
+            await transport.subscribe("open/#")
+            await transport.connected(10)
+            assert transport.reachable
+            with caplog.at_level(logging.ERROR, logger="hushgrid.transport"):
+                await transport.subscribe("closed/#")
+                await until(lambda: not transport.reachable)
+                with pytest.raises(ConfigurationError, match="refuse the subscription to closed/#"):
+                    await transport.connected(2)
+            assert "closed/#" in caplog.text
+        async with MqttTransport(url, "other") as transport:
+            await transport.subscribe("closed/#")
+            with pytest.raises(ConfigurationError, match="refuse the subscription to closed/#"):
+                await transport.connected(2)

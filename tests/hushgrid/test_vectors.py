@@ -11,7 +11,16 @@ import pytest
 
 from hushgrid.errors import MessageError
 from hushgrid.field import Field
-from hushgrid.messages import AggregateFrame, AggregateReceipt, AggregateText, Closing, Envelope, Receipt, ShareText
+from hushgrid.messages import (
+    AggregateFrame,
+    AggregateReceipt,
+    AggregateText,
+    Closing,
+    Envelope,
+    Receipt,
+    RepairRequest,
+    ShareText,
+)
 from hushgrid.plan import check_path
 from hushgrid.sealing import Agreement, Identity, Kind, SealingKey
 from hushgrid.shamir import recombine
@@ -25,7 +34,12 @@ SIGNER = Identity.from_bytes(bytes.fromhex(FRAMES["signer_private"]))
 
 def read_frame(kind: str, wire: bytes):
     plain = {"envelope": Envelope, "aggregate": AggregateFrame}
-    signed = {"receipt": Receipt, "closing": Closing, "aggregate-receipt": AggregateReceipt}
+    signed = {
+        "receipt": Receipt,
+        "closing": Closing,
+        "repair-request": RepairRequest,
+        "aggregate-receipt": AggregateReceipt,
+    }
     if kind in plain:
         return plain[kind].from_bytes(wire)
     return signed[kind].from_bytes(wire, SIGNER.public, FRAMES["recipients"][kind])

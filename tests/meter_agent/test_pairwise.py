@@ -58,7 +58,14 @@ def test_every_field_of_the_scope_changes_the_key(scope: Scope) -> None:
 def test_the_first_mask_of_a_known_key_is_pinned() -> None:
     low, high = Agreement.from_bytes(bytes(range(32))), Agreement.from_bytes(bytes(range(32, 64)))
     pair = Pair.derive(low, high.public, SCOPE, FIELD)
-    assert (pair.sign, pair.mask(8)) == (-1, 17927743761105245)
+    assert (pair.sign, pair.mask(8)) == (-1, 35396663903193092)
+
+
+def test_two_slots_of_one_reading_have_masks_of_their_own() -> None:
+    pair = Pair.derive(Agreement.generate(), Agreement.generate().public, SCOPE, FIELD)
+    own = SelfMask.derive(bytes(32), SCOPE, FIELD)
+    assert len({pair.mask(8), pair.mask(8, 1), pair.mask(9), pair.mask(9, 1)}) == 4
+    assert own.value(8) != own.value(8, 1)
 
 
 def test_a_meter_is_no_pair_with_itself_nor_with_a_key_of_low_order() -> None:
@@ -89,7 +96,7 @@ def test_the_same_reading_is_masked_to_the_same_value_again() -> None:
 
 def test_masks_spread_evenly_over_a_small_field() -> None:
     tiny = Field(17)
-    counts = Counter(keyed_element(bytes(32), b"mask", round_number, tiny) for round_number in range(17_000))
+    counts = Counter(keyed_element(bytes(32), b"mask", round_number, 0, tiny) for round_number in range(17_000))
     chi_square = sum((counts[value] - 1000) ** 2 / 1000 for value in range(17))
     assert chi_square < 45  # 16 degrees of freedom: exceeded with probability 2e-4, and the hash is fixed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +35,41 @@ from ppn_node.admission import open_share
 from ppn_node.agreement import RoundState
 from ppn_node.assignment import Assignment
 from ppn_node.journal import Journal
+from ppn_node.partition import Ask
 from ppn_node.rounds import Rounds
+from ppn_node.worker import Worker
+from ppn_node.workers import Workers
 
 METERS, GRID = 5, "g"
 CONFIGURATOR = Identity.generate()
 
 
+class InProcess:
+    """A link to a worker that is no process: what is said is the same, and answered at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.worker = Worker(Journal(path))
+
+    def ask(self, ask: Ask, wire: bytes, done) -> None:
+        done(self.worker.answer(ask, wire))
+
+    def finish(self, unanswered: int = 0) -> None:
+        """Nothing is ever open."""
+
+
+class InProcessWorkers(Workers):
+    """The workers of one PPN, without processes of their own (those: test_workers.py)."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        directory.mkdir(exist_ok=True)
+        self._plans, self._opener = {}, {}
+        self._links = [InProcess(directory / f"journal-worker-{n}.sqlite") for n in range(count)]
+
+
 class Plan:
-    """A whole plan with everybody's keys at hand."""
+    """A whole plan with everybody's keys at hand. divided: where PPNs with workers have their journals, None without."""
+
+    divided: Path | None = None
 
     def __init__(
         self, recovery: Recovery = Recovery.AGREE, windows: tuple[int, ...] = (1, 2), threshold: int = 3
@@ -74,7 +103,8 @@ class Plan:
         template = Head.model_construct(
             grid=GRID, version=1, previous=b"", epoch=0, valid_from_round=10, interval_seconds=1800, threshold=threshold, width=4,
             modulus=MODULI[0], slots=1, reading_bound_watt_hours=1000, recovery=recovery, minimum_contributors=2,
-            coverage_floor_fraction=0.0, ppns=(), meters=0, parts=0, parts_root=b"",
+            coverage_floor_fraction=0.0,
+            repair_attempts=3 if recovery is Recovery.REPAIR else 0, ppns=(), meters=0, parts=0, parts_root=b"",
         )  # fmt: skip
         self.built = build_plan(template, agents, rules)
         self.head, self.rules = self.built.head, [granted.rule for granted in rules]
@@ -94,6 +124,11 @@ class Plan:
 
     def rounds(self, ppn: str, journal: Journal) -> Rounds:
         assignment = self.assignment(ppn)
+        workers = None
+        if self.divided is not None:
+            workers = InProcessWorkers(self.divided / ppn, 2)
+            parts = [part_from_json(p.json.encode()) for p in self.built.parts if p.recipient == ppn]
+            workers.adopt(self.head, ppn, parts, GRID, self.agreements[ppn].to_bytes())
         return Rounds(
             journal,
             self.identities[ppn],
@@ -101,6 +136,7 @@ class Plan:
             assignment_of=lambda r: assignment if r >= 10 else None,
             meter_key=lambda _plan, number: self.key(ppn, f"m{number}", Kind.SHARE),
             consumer_key=lambda _plan, consumer: self.key(ppn, consumer.id, Kind.AGGREGATE),
+            workers=workers,
         )
 
     def shares(self, round_number: int, readings: dict[int, int | None]) -> dict[str, list]:
@@ -153,6 +189,13 @@ class Plan:
         return frame.point, AggregateText.from_bytes(plain, 1, self.head.field)
 
 
+@pytest.fixture(params=["one process", "workers"], autouse=True)
+def _divided(request, tmp_path, monkeypatch) -> None:
+    """Every test twice: nothing may depend on who opens, keeps and adds the shares."""
+    if request.param == "workers":
+        monkeypatch.setattr(Plan, "divided", tmp_path)
+
+
 @pytest.fixture
 def plan() -> Plan:
     return Plan()
@@ -161,6 +204,13 @@ def plan() -> Plan:
 @pytest.fixture
 def everybody(plan, tmp_path) -> dict[str, Rounds]:
     return {f"ppn-{n}": plan.rounds(f"ppn-{n}", Journal(tmp_path / f"{n}.sqlite")) for n in range(1, 5)}
+
+
+def on_disk(rounds, round_number):
+    journals = [rounds._journal]
+    if rounds._workers is not None:
+        journals += [link.worker._journal for link in rounds._workers._links]
+    return [share for journal in journals for share in journal.shares(round_number)]
 
 
 ALL = tuple(f"ppn-{n}" for n in range(1, 5))
@@ -210,6 +260,23 @@ def test_one_lost_share_leaves_that_reading_out_everywhere(plan, everybody):
     found = results(plan, releases)[1, 10]
     assert found.watt_hours == 0b10111
     assert (found.included, found.lost) == (4, 1)
+
+
+@pytest.mark.parametrize("alike", [0, 4, 7])
+def test_a_meter_whose_sharing_ids_differ_in_any_byte_is_left_out_and_the_others_are_released(plan, everybody, alike):
+    honest = plan.shares
+
+    def shares(round_number, readings):
+        arriving = honest(round_number, readings)
+        for name, found in arriving.items():
+            tail = name[-1].encode() * (8 - alike)
+            arriving[name] = [replace(s, sharing_id=bytes(alike) + tail) if s.number == 0 else s for s in found]
+        return arriving
+
+    plan.shares = shares
+    found = results(plan, play_round(plan, everybody, 10, {n: 2**n for n in range(METERS)}))[1, 10]
+    assert (found.outcome, found.watt_hours) == (Outcome.RELEASED, 0b11110)
+    assert (found.included, found.inconsistent) == (4, 1)
 
 
 def test_without_recovery_a_lost_share_makes_that_ppn_unusable(tmp_path):
@@ -325,12 +392,98 @@ def test_shares_are_erased_when_no_window_needs_them(plan, everybody, tmp_path):
     play_round(plan, everybody, 10, dict.fromkeys(range(METERS), 1))
     rounds = everybody["ppn-1"]
     assert rounds.floor == 0  # the window of two rounds still needs round 10
-    assert rounds._journal.shares(10)
+    assert on_disk(rounds, 10)
     play_round(plan, everybody, 11, dict.fromkeys(range(METERS), 1))
     assert rounds.floor == 12
-    assert not rounds._journal.share_rounds()
+    assert not on_disk(rounds, 10)
     assert rounds.state(10) is RoundState.RELEASED
     del tmp_path
+
+
+def test_rounds_that_are_over_everywhere_are_let_go_of_for_ever(plan, everybody, tmp_path):
+    play_round(plan, everybody, 10, dict.fromkeys(range(METERS), 1))
+    rounds = everybody["ppn-1"]
+    assert rounds.forget(14)
+    assert (rounds.floor, rounds.waiting(), rounds._journal.share_rounds()) == (15, [], [])
+    assert rounds.state(14) is RoundState.RELEASED
+    assert not rounds.forget(14)
+    assert not rounds.forget(12)
+    assert rounds._journal.floor() == 15
+    del tmp_path
+
+
+def test_shares_are_taken_late_only_for_included_meters_and_only_until_the_round_is_settled(tmp_path):
+    plan = Plan(Recovery.REPAIR)
+    everybody = {f"ppn-{n}": plan.rounds(f"ppn-{n}", Journal(tmp_path / f"{n}.sqlite")) for n in range(1, 5)}
+    arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
+    away = everybody.pop("ppn-4")
+    for name, rounds in everybody.items():
+        rounds.keep([s for s in arriving[name] if (name, s.number) != ("ppn-2", 3)], lambda _r: 1)
+        assert rounds.takes(10, 3) is True
+        assert rounds.lacks(10) is (name == "ppn-2")
+        rounds.freeze(10)
+        assert rounds.takes(10, 3) is None  # not decided: no word about it yet
+    message = plan.decide(10, everybody)
+    releases = []
+    certificate = plan.certificate(message, ("ppn-1", "ppn-2", "ppn-3"))
+    for rounds in everybody.values():
+        rounds.hear_decision(message)
+        assert rounds.takes(10, 3) is False
+        assert not rounds.lacks(10)
+        rounds.hear_certificate(certificate)
+        releases += [r for r in rounds.release_around(10) if r.rule == 1]
+    away.freeze(10)
+    away.roster(10)
+    away.hear_decision(message)
+    away.hear_certificate(certificate)
+    assert away.wanted(10) == {plan.identities["fleet"].pseudonym(GRID, 0): [0, 1, 2, 4]}
+    assert not away.release_around(10)  # it waits for what it can still fetch
+    away.keep([s for s in arriving["ppn-4"] if s.number != 3], lambda _r: 1)
+    assert not away.lacks(10)
+    releases += [r for r in away.release_around(10) if r.rule == 1]
+    found = results(plan, releases)[1, 10]
+    assert (found.watt_hours, found.included, found.points) == (0b10111, 4, (1, 2, 3, 4))
+
+
+def test_a_ppn_that_gives_up_fetching_says_unusable_and_the_others_release(tmp_path):
+    plan = Plan(Recovery.REPAIR, windows=(1,))
+    everybody = {f"ppn-{n}": plan.rounds(f"ppn-{n}", Journal(tmp_path / f"{n}.sqlite")) for n in range(1, 5)}
+    arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
+    away = everybody.pop("ppn-4")
+    for name, rounds in everybody.items():
+        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.freeze(10)
+    message = plan.decide(10, everybody)
+    releases = []
+    for rounds in (*everybody.values(), away):
+        rounds.freeze(10)
+        rounds.roster(10)
+        rounds.hear_decision(message)
+        rounds.hear_certificate(plan.certificate(message, ("ppn-1", "ppn-2", "ppn-3")))
+        if rounds is away:
+            rounds.settle(10)
+        releases += rounds.release_around(10)
+    found = results(plan, releases)[1, 10]
+    assert (found.watt_hours, found.points) == (0b11111, (1, 2, 3))
+    assert not away.lacks(10)  # forgotten: nothing is missing there any more
+
+
+def test_repaired_shares_are_counted_in_the_aggregate(tmp_path):
+    plan = Plan(Recovery.REPAIR, windows=(1,))
+    everybody = {f"ppn-{n}": plan.rounds(f"ppn-{n}", Journal(tmp_path / f"{n}.sqlite")) for n in range(1, 5)}
+    arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
+    for name in ("ppn-1", "ppn-3"):
+        arriving[name] = [replace(s, attempt=int(s.number < 2)) for s in arriving[name]]
+    for name, rounds in everybody.items():
+        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.freeze(10)
+    message = plan.decide(10, everybody)
+    releases = []
+    for rounds in everybody.values():
+        rounds.hear_decision(message)
+        rounds.hear_certificate(plan.certificate(message, ("ppn-1", "ppn-2", "ppn-3")))
+        releases += rounds.release_around(10)
+    assert results(plan, releases)[1, 10].repaired == 4
 
 
 def test_a_liar_among_more_than_t_points_is_noticed(plan, everybody):

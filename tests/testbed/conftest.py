@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # for `village`
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:

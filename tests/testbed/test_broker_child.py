@@ -15,6 +15,7 @@ import pytest
 from hushgrid.errors import ConfigurationError
 from hushgrid.transport import MqttTransport
 from testbed import broker as broker_module
+from testbed import engines
 from testbed.broker import check_choice, start_broker
 from testbed.processes import Supervisor
 
@@ -94,8 +95,8 @@ async def test_afree_port_that_is_taken_meanwhile_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = await start_broker("mosquitto", supervisor, tmp_path / "other")
-    ports = [int(other.url.rpartition(":")[2]), broker_module.free_port()]
-    monkeypatch.setattr(broker_module, "free_port", lambda: ports.pop(0))
+    ports = [int(other.url.rpartition(":")[2]), engines.free_port()]
+    monkeypatch.setattr(engines, "free_port", lambda: ports.pop(0))
     broker = await start_broker("mosquitto", supervisor, tmp_path / "own")
     assert broker.url != other.url
     assert ports == []
@@ -114,7 +115,7 @@ async def test_a_port_in_use_is_one_clear_line(
 
 
 def test_mosquitto_asked_for_but_not_installed_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker_module, "mosquitto_path", lambda: None)
+    monkeypatch.setattr(engines, "program", lambda _name: None)
     with pytest.raises(ConfigurationError, match="Mosquitto is not installed"):
         check_choice("mosquitto")
     check_choice("auto")
@@ -142,6 +143,6 @@ async def test_a_broker_that_cannot_start_says_why(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_module, "_MOSQUITTO_CONFIGURATION", "listener {port} 127.0.0.1\nno_such_option true\n")
+    monkeypatch.setattr(engines, "_MOSQUITTO_CONFIGURATION", "listener {port} 127.0.0.1\nno_such_option true\n")
     with pytest.raises(ConfigurationError, match=r"the broker did not start on port .*mosquitto.conf:2"):
         await start_broker("mosquitto", supervisor, tmp_path)

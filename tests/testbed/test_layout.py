@@ -1,6 +1,8 @@
 """Who asks for what: blocks only where no block and no difference of granted rules comes near the minimum."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.rules import resolve_cohort
-from testbed.layout import MARGIN_METERS, lay_out
+from testbed.layout import coverage_floor, lay_out
 
 
 def names(count):
@@ -25,8 +27,14 @@ def test_the_default_testbed_gives_the_first_consumer_all_and_the_others_a_third
 
 
 def test_blocks_need_room_for_themselves_and_for_the_rest():
-    assert lay_out(names(54), 3, (1,), 15)[1].cohort == ("m0001..m0018",)
-    assert [wish.cohort for wish in lay_out(names(53), 3, (1,), 15)] == ["all"] * 3
+    assert lay_out(names(57), 3, (1,), 15)[1].cohort == ("m0001..m0019",)
+    assert [wish.cohort for wish in lay_out(names(56), 3, (1,), 15)] == ["all"] * 3
+
+
+def test_the_coverage_floor_rises_where_all_meters_are_hardly_more_than_the_minimum():
+    assert coverage_floor(19, 15) == Fraction(4, 5)
+    assert [math.ceil(15 / coverage_floor(meters, 15)) for meters in (15, 16, 17, 18)] == [15, 16, 17, 18]
+    assert coverage_floor(15, 15) == 1
 
 
 def test_fewer_meters_than_the_minimum_are_one_clear_line():
@@ -61,9 +69,10 @@ def test_every_cohort_and_every_difference_keeps_the_minimum_and_a_margin(count,
     assert everyone == set(meters)
     if all(other == everyone for other in others):
         return
+    needed = math.ceil(minimum / coverage_floor(count, minimum))
     for size in range(1, len(others) + 1):
         for blocks in itertools.combinations(others, size):
             union = set().union(*blocks)
             assert len(union) == sum(len(block) for block in blocks)
-            assert len(union) >= minimum + MARGIN_METERS
-            assert len(everyone - union) >= minimum + MARGIN_METERS
+            assert len(union) >= needed
+            assert len(everyone - union) >= needed

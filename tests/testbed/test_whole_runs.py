@@ -16,27 +16,9 @@ import pytest
 from configurator.registry import Registry
 from hushgrid.link import LossModel
 from hushgrid.schedule import round_at
-from testbed.prediction import PredictedRule, included, shares_lost, unrecovered
+from testbed.prediction import PredictedRule, included, predicted_rules, shares_lost, unrecovered
 
 Run = Callable[..., object]
-
-
-def predicted_rules(directory: Path) -> list[PredictedRule]:
-    """The rules as they were granted, with ids instead of numbers and points."""
-    registry = Registry(directory / "configurator" / "registry.sqlite")
-    ids = {number: meter for meter, number in registry.meters().items()}
-    ppns = {ppn.point: ppn.id for ppn in registry.heads()[0].ppns}
-    rules = [granted for granted, _ in registry.rules()]
-    registry.close()
-    return [
-        PredictedRule(
-            g.rule.name,
-            frozenset(ids[n] for n in g.cohort),
-            g.rule.window_rounds,
-            tuple(ppns[p] for p in g.rule.points),
-        )
-        for g in rules
-    ]
 
 
 def sent_to(rules: list[PredictedRule]) -> dict[str, list[str]]:
@@ -79,7 +61,7 @@ def test_real_gaps_are_named_and_left_out(testbed, shared_data):
 def test_without_recovery_exactly_the_predicted_windows_fail(testbed, seed):
     run = testbed("--meters", "20", "--rounds", "12", "--loss", "0.02", "--recovery", "none", "--seed", str(seed))
     assert run.status == 0, run.err
-    rules = predicted_rules(run.directory)
+    rules = predicted_rules(run.directory / "configurator")
     first = min(row["first_round"] for row in run.aggregates)
     model = LossModel(seed, 0.02)
     expected = unrecovered(model, rules, 3, first, first + 11)
@@ -93,7 +75,7 @@ def test_without_recovery_exactly_the_predicted_windows_fail(testbed, seed):
 def test_agreement_gives_every_window_the_predicted_coverage(testbed):
     run = testbed("--meters", "40", "--rounds", "12", "--loss", "0.02", "--recovery", "agree", "--seed", "5")
     assert run.status == 0, run.err
-    rules = {rule.name: rule for rule in predicted_rules(run.directory)}
+    rules = {rule.name: rule for rule in predicted_rules(run.directory / "configurator")}
     model = LossModel(5, 0.02)
     assert run.summary["shares_lost"] > 0
     assert run.summary["unrecovered"] == run.summary["wrong"] == 0
@@ -115,7 +97,7 @@ def test_every_role_can_be_killed_in_mid_run(testbed):
     assert run.status == 0, run.err
     assert run.summary["released"] == run.summary["windows"] == 30
     for kill in kills:
-        assert f"kill -9 {kill.partition('@')[0]}" in run.err
+        assert f"{kill.partition('@')[0]}: kill -9" in run.err
 
 
 def test_keys_of_ended_epochs_are_erased_and_sums_stay_exact(testbed):
@@ -208,6 +190,10 @@ def test_nothing_outlives_the_testbed_however_it_ends(tmp_path, number):
         (["--loss", "1.5"], "outside 0 to 1"),
         (["--start", "yesterday"], "not a time"),
         (["--kill", "ppn-1"], "AGENT@ROUND"),
+        (["--pause", "ppn-1@4"], "AGENT@FROM-TO"),
+        (["--pause", "ppn-1@4-2"], "rounds are counted from 1 to 8"),
+        (["--pause", "broker@1-2"], "the rounds themselves go through it"),
+        (["--cut", "ppn-1@1-2"], "--cut needs --runtime docker"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_status_2(testbed, options, said):

@@ -14,6 +14,19 @@ from hushgrid.bitmap import Bitmap
 from hushgrid.errors import RejectReason
 from hushgrid.field import MODULI, Field
 from hushgrid.link import LossModel
+from hushgrid.masked_messages import (
+    MaskedEnvelope,
+    MaskedReceipt,
+    MaskedText,
+    OpeningEnvelope,
+    OpeningText,
+    OpenRequest,
+    PairEntry,
+    PairEnvelope,
+    RoundClosing,
+    masked_context,
+    opening_context,
+)
 from hushgrid.messages import (
     AggregateFrame,
     AggregateReceipt,
@@ -22,14 +35,17 @@ from hushgrid.messages import (
     Closing,
     Envelope,
     Receipt,
+    RepairRequest,
     ShareText,
     WithheldReason,
     aggregate_context,
     share_context,
 )
 from hushgrid.plan import DigestTree, leaf
+from hushgrid.schedule import Window
 from hushgrid.sealing import Agreement, Identity, Kind, SealingKey, key_id, nonce
 from hushgrid.shamir import split
+from meter_agent.pairwise import Pair, Scope, SelfMask
 
 HERE = Path(__file__).parent
 FIELD = Field(MODULI[0])
@@ -48,6 +64,7 @@ def frames() -> dict:
         "closing": Closing(757_200, 2).to_bytes(IDENTITY, "meter-pseudonym"),
         "aggregate": aggregate.to_bytes(),
         "aggregate-receipt": AggregateReceipt(5, 757_200, 2).to_bytes(IDENTITY, "ppn-pseudonym"),
+        "repair-request": RepairRequest(757_200, 2, 1, (7, 9)).to_bytes(IDENTITY, "meter-pseudonym"),
     }
     wire = good["envelope"]
     flipped = good["receipt"][:-1] + bytes([good["receipt"][-1] ^ 1])
@@ -67,6 +84,7 @@ def frames() -> dict:
         "recipients": {
             "receipt": "meter-pseudonym",
             "closing": "meter-pseudonym",
+            "repair-request": "meter-pseudonym",
             "aggregate-receipt": "ppn-pseudonym",
         },
         "good": {kind: wire.hex() for kind, wire in good.items()},
@@ -78,7 +96,7 @@ def texts() -> dict:
     share = ShareText(b"sharing1", (123_456_789,))
     gap = ShareText(b"sharing1", None)
     aggregate = AggregateText(
-        AggregateStatus.RELEASED, WithheldReason.NONE, 2, 80, 78, 2, 0, 0, 40, DIGEST, (987_654_321,)
+        AggregateStatus.RELEASED, WithheldReason.NONE, 2, 80, 78, 2, 0, 0, 40, 3, DIGEST, (987_654_321,)
     )
     wire = share.to_bytes(1, FIELD)
     bad = [
@@ -150,7 +168,57 @@ def mathematics() -> dict:
     }
 
 
-FILES = {"frames": frames, "texts": texts, "sealing": sealing, "mathematics": mathematics}
+def masked() -> dict:
+    """Frames, texts and masks of masked readings."""
+    closing = RoundClosing(5, 757_200, DIGEST, frozenset({9})).signed(IDENTITY, "grid")
+    pair = Pair.derive(METER, PPN.public, Scope("grid", 4, 5, DIGEST), FIELD)
+    own = SelfMask.derive(bytes(range(32)), Scope("grid", 4, 5, DIGEST), FIELD)
+    good = {
+        "masked": MaskedEnvelope(3, 5, 757_200, {7: b"a" * 24, 9: b"b" * 24}).to_bytes(),
+        "masked-receipt": MaskedReceipt(5, 757_200, frozenset({7}), frozenset({9}), RejectReason.CLOSED_ROUND).to_bytes(
+            IDENTITY, "meter-pseudonym"
+        ),
+        "pair": PairEnvelope(
+            3, 5, 757_200, (PairEntry(7, 9, False, b"set-up"), PairEntry(9, 7, True, b"answer"))
+        ).to_bytes(),
+        "open": OpenRequest(3, closing, frozenset({7})).to_bytes(),
+        "openings": OpeningEnvelope(3, 5, 757_200, {7: b"c" * 32}).to_bytes(),
+    }
+    wire, flipped = good["masked"], good["masked-receipt"][:-1] + bytes([good["masked-receipt"][-1] ^ 1])
+    twice = wire[:-28] + wire[-56:-52] + wire[-24:]
+    bad = [
+        ("masked", wire[:-1], RejectReason.MALFORMED, "cut by one byte"),
+        ("masked", wire + b"\0", RejectReason.MALFORMED, "one byte too long"),
+        ("masked", b"\x02" + wire[1:], RejectReason.WRONG_VERSION, "another version"),
+        ("masked", twice, RejectReason.MALFORMED, "a meter occurs twice"),
+        ("masked-receipt", flipped, RejectReason.BAD_SIGNATURE, "a flipped bit in the signature"),
+        ("pair", good["pair"][:-1], RejectReason.MALFORMED, "cut by one byte"),
+        ("open", good["openings"], RejectReason.UNKNOWN_KIND, "openings where a request belongs"),
+        ("openings", good["openings"][:-1], RejectReason.MALFORMED, "cut by one byte"),
+    ]
+    period = Window(757_200, 48)
+    return {
+        "modulus": str(FIELD.modulus),
+        "signer_private": IDENTITY.to_bytes().hex(),
+        "good": {kind: each.hex() for kind, each in good.items()},
+        "bad": [{"kind": k, "wire": w.hex(), "reason": r.value, "why": why} for k, w, r, why in bad],
+        "closing_signature": closing.signature.hex(),
+        "pair_secret": pair.secret.hex(),
+        "pair_sign": pair.sign,
+        "masks": [pair.mask(757_200), pair.mask(757_200, 1), pair.mask(757_201)],
+        "last_term": pair.term(757_247, period),
+        "self_masks": [own.value(757_200), own.value(757_200, 1)],
+        "texts": {
+            "reading": MaskedText((123_456_789,)).to_bytes(FIELD).hex(),
+            "no-reading": MaskedText((123_456_789,), reading=False).to_bytes(FIELD).hex(),
+            "openings": OpeningText(((False, 1), (True, 2))).to_bytes(FIELD).hex(),
+        },
+        "masked_context": masked_context(DIGEST, 5, 7, 757_200).hex(),
+        "opening_context": opening_context(DIGEST, 5, 7, 757_200).hex(),
+    }
+
+
+FILES = {"masked": masked, "frames": frames, "texts": texts, "sealing": sealing, "mathematics": mathematics}
 
 
 def main() -> int:

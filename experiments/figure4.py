@@ -1,0 +1,245 @@
+"""`hushgrid experiment figure4`: the PPNs that loss costs in the paper's model, and what they are with repair.
+
+For |C| consumers, each summing M_c binomial(|P|, 0.5) meters: the smallest width w for which eq. 14 fails with at most 1e-3, then
+how many PPNs of capacity L = alpha |P| a placement of w shares needs, averaged over random instances. The text of the paper does not
+give the p_e, |P|, alpha and k that its Fig. 4 draws: the grid here is stated in the table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from configurator.command import write_json
+from configurator.one_line import stops_with_one_line
+from experiments.figure_files import figure_paths, panels, save_figure, table_console, write_csv
+from experiments.loss_formula import MINIMUM_CONTRIBUTORS, MONITORED_FRACTION, Point, coverage, released, smallest_width
+from experiments.options import check_outputs, fractions, whole_numbers
+from hushgrid.errors import ConfigurationError
+from hushgrid.plan import Recovery
+
+#: A width is looked for below this many PPNs.
+MOST_PPNS = 3000
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_MARKS = ("o", "s", "^", "v", "D")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """width: smallest w with failure <= 1e-3 by eq. 14, None when there is none below 3,000; ppns: PPNs it needs, average over
+    instances; width_repair, ppns_repair: the same with recovery repair, None when no width below 2 t releases often enough;
+    coverage_repair: expected part of the readings in its sums.
+    """
+
+    meters: int
+    loss: float
+    alpha: float
+    window: int
+    width: int | None
+    ppns: float | None
+    ppns_repair: float | None
+    width_repair: int | None
+    coverage_repair: float | None
+
+
+def width_with_repair(meters: int, loss: float, threshold: int, window: int, failure_most: float) -> int | None:
+    """The smallest w >= t, below 2 t, for which a window over the mean cohort is withheld with at most this probability."""
+    for width in range(threshold, 2 * threshold):
+        point = Point(Recovery.REPAIR, int(meters * MONITORED_FRACTION), loss, width, threshold, window)
+        if 1 - released(point) <= failure_most:
+            return width
+    return None
+
+
+@cache
+def ppns_needed(meters: int, consumers: int, alpha: float, width: int, instances: int, seed: int) -> float:
+    """The fewest PPNs from which phase 1 of the paper's greedy succeeds, average over random instances."""
+    rng = np.random.default_rng([seed, consumers, meters])
+    capacity = int(alpha * meters)
+    return statistics.fmean(
+        _fewest(rng.binomial(meters, MONITORED_FRACTION, consumers), width, capacity) for _ in range(instances)
+    )
+
+
+def _fewest(sizes: np.ndarray, width: int, capacity: int) -> int:
+    """Largest consumer first over the least loaded PPNs (Fig. 3, phase 1), from the lower bound on. sizes: M_c [consumer]."""
+    if capacity < sizes.max():
+        raise ConfigurationError(f"a PPN of {capacity} sums a round cannot serve a rule over {sizes.max()} meters")
+    ordered = np.sort(sizes)[::-1]
+    ppns = max(width, -(-width * int(ordered.sum()) // capacity))
+    while not _fits(ordered, width, capacity, ppns):
+        ppns += 1
+    return ppns
+
+
+def _fits(ordered: np.ndarray, width: int, capacity: int, ppns: int) -> bool:
+    loads = np.zeros(ppns, dtype=np.int64)
+    for size in ordered:
+        least = np.argpartition(loads, width - 1)[:width]
+        if loads[least].max() + size > capacity:
+            return False
+        loads[least] += size
+    return True
+
+
+def compute(
+    meters: Sequence[int],
+    losses: Sequence[float],
+    alphas: Sequence[float],
+    windows: Sequence[int],
+    *,
+    threshold: int,
+    consumers: int,
+    failure_most: float,
+    instances: int,
+    seed: int,
+) -> list[Row]:
+    """One row per combination."""
+    found = []
+    for count, window, loss in itertools.product(meters, windows, losses):
+        width = smallest_width(count, loss, threshold, window, failure_most=failure_most, width_most=MOST_PPNS - 1)
+        repair = width_with_repair(count, loss, threshold, window, failure_most)
+        included = None
+        if repair is not None:
+            point = Point(Recovery.REPAIR, int(count * MONITORED_FRACTION), loss, repair, threshold, window)
+            included = coverage(point)
+        for alpha in alphas:
+            ppns, with_repair = (
+                None if w is None else ppns_needed(count, consumers, alpha, w, instances, seed) for w in (width, repair)
+            )
+            found.append(Row(count, loss, alpha, window, width, ppns, with_repair, repair, included))
+    return found
+
+
+def _shown(count: float | None, layout: str = ",.1f") -> str:
+    return "-" if count is None else format(count, layout)
+
+
+def _alphas(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(1 <= alpha <= 1_000_000 for alpha in found):
+        raise click.BadParameter(
+            f"{value!r} is not a list of numbers from 1 to 1000000 such as 4,8", context, parameter
+        )
+    return found
+
+
+@click.command()
+@click.option("--meters", default="100,1000,10000", show_default=True, callback=whole_numbers, help="|P|, a list.")
+@click.option("--loss", default="1e-6..1e-2", show_default=True, callback=fractions, help="p_e, a list or decades.")
+@click.option("--alpha", "alphas", default="4,8,16", show_default=True, callback=_alphas, help="L / |P|, a list.")
+@click.option("--window", "windows", default="1,4", show_default=True, callback=whole_numbers, help="k, a list.")
+@click.option("--threshold", default=4, show_default=True, type=click.IntRange(1), help="Shares needed (t).")
+@click.option("--consumers", default=50, show_default=True, type=click.IntRange(1), help="|C|.")
+@click.option(
+    "--failure", "failure_most", default=1e-3, show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True), help="A window fails at most so often.",
+)  # fmt: skip
+@click.option("--instances", default=10, show_default=True, type=click.IntRange(1), help="Random instances a point.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
+@click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows there as well.")
+@click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), default=Path("figure4"), show_default=True,
+    help="Where to draw: CSV, PNG and SVG of that name.",
+)  # fmt: skip
+@stops_with_one_line
+def figure4(
+    meters: tuple[int, ...],
+    loss: tuple[float, ...],
+    alphas: tuple[float, ...],
+    windows: tuple[int, ...],
+    threshold: int,
+    consumers: int,
+    failure_most: float,
+    instances: int,
+    seed: int,
+    report: Path | None,
+    figure: Path,
+) -> None:
+    """PPNs to install so that lost messages fail a window at most once in a thousand (Fig. 4), beside hushgrid with repair."""
+    if min(meters) * MONITORED_FRACTION < MINIMUM_CONTRIBUTORS:
+        raise ConfigurationError(f"{min(meters)} meters are too few: half of them is below the minimum of contributors")
+    check_outputs(report, *figure_paths(figure))
+    rows = compute(
+        meters, loss, alphas, windows, threshold=threshold, consumers=consumers, failure_most=failure_most,
+        instances=instances, seed=seed,
+    )  # fmt: skip
+    console = table_console()
+    console.print(table(rows, threshold, consumers, failure_most))
+    content = [asdict(row) for row in rows]
+    if report is not None:
+        write_json(report, {"rows": content})
+    written = [write_csv(figure, content), *draw(rows, figure)]
+    console.print(f"seed {seed}; written: " + ", ".join(str(path) for path in written), markup=False, soft_wrap=True)
+
+
+def table(rows: Sequence[Row], threshold: int, consumers: int, failure_most: float) -> Table:
+    """One line per (|P|, k, p_e), the PPNs for each alpha side by side."""
+    alphas = list(dict.fromkeys(row.alpha for row in rows))
+    out = Table(
+        title=f"Fig. 4: PPNs for a failure of at most {failure_most:g}, t = {threshold}, |C| = {consumers}",
+        caption="PPNs by eq. 14, then with repair, for each alpha; averages over the instances",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    for title in ("|P|", "k", "p_e", "w", *(f"alpha {alpha:g}" for alpha in alphas), "w", "coverage"):
+        out.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        if row.alpha != alphas[0]:
+            continue
+        same = [r for r in rows if (r.meters, r.window, r.loss) == (row.meters, row.window, row.loss)]
+        counts = [f"{_shown(r.ppns)} / {_shown(r.ppns_repair)}" for r in same]
+        out.add_row(
+            f"{row.meters:,}",
+            str(row.window),
+            f"{row.loss:g}",
+            _shown(row.width, ","),
+            *counts,
+            _shown(row.width_repair, ","),
+            _shown(row.coverage_repair, ".5f"),
+        )
+    return out
+
+
+def draw(rows: Sequence[Row], stem: Path) -> list[Path]:
+    """One panel per |P|: PPNs over p_e, a line per (alpha, k), and hushgrid's with repair."""
+    meters = list(dict.fromkeys(row.meters for row in rows))
+    alphas = list(dict.fromkeys(row.alpha for row in rows))
+    windows = list(dict.fromkeys(row.window for row in rows))
+    figure, ((*axes,),) = panels(len(meters), 5.2 * len(meters), 4.8)
+    top = max([row.ppns for row in rows if row.ppns is not None], default=100.0)
+    for one, count in zip(axes, meters, strict=True):
+        for alpha, colour in zip(alphas, itertools.cycle(_COLOURS)):
+            for window, mark in zip(windows, itertools.cycle(_MARKS)):
+                own = [r for r in rows if (r.meters, r.alpha, r.window) == (count, alpha, window) and r.loss > 0]
+                kept = [r for r in own if r.ppns is not None]
+                label = f"alpha = {alpha:g}, k = {window}"
+                one.plot([r.loss for r in kept], [r.ppns for r in kept], marker=mark, color=colour, label=label)
+            own = [r for r in rows if (r.meters, r.alpha, r.window) == (count, alpha, windows[0]) and r.loss > 0]
+            kept = [r for r in own if r.ppns_repair is not None]
+            one.plot(
+                [r.loss for r in kept], [r.ppns_repair for r in kept], "--", color=colour, linewidth=2.5, alpha=0.6,
+                label=f"hushgrid, repair, alpha = {alpha:g}",
+            )  # fmt: skip
+        one.set_xscale("log")
+        one.set_yscale("log")
+        one.set_ylim(3, 2 * top)
+        one.set_title(f"|P| = {count:,}")
+        one.set_xlabel("fraction of messages lost, $p_e$")
+        one.set_ylabel("PPNs to install")
+        one.grid(alpha=0.3)
+        one.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize=7.5, loc="upper left")
+    return save_figure(figure, stem)

@@ -1,0 +1,79 @@
+"""Lists and files as the options of experiments take them; what cannot be taken is one line that says so."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import click
+
+from hushgrid.errors import ConfigurationError
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """ConfigurationError for a file that could not be written, before anything takes time; None is an option not given."""
+    for path in paths:
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"{path}: there is no directory {path.parent}")
+        if path.is_dir():
+            raise ConfigurationError(f"{path}: is a directory")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ConfigurationError(f"{path}: cannot be written")
+
+
+def make_folder(path: Path) -> None:
+    """The folder that figures go into; ConfigurationError where there can be none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    if not os.access(path, os.W_OK):
+        raise ConfigurationError(f"{path}: cannot be written")
+
+
+def whole_numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    """A list of whole numbers above 0, as an option takes it."""
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers above 0 such as 100,1000")
+    return numbers
+
+
+def fractions(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """A list of fractions and of ranges such as 1e-5..1e-1, of which every power of ten is taken."""
+    found: list[float] = []
+    try:
+        for part in value.split(","):
+            low, dots, high = part.partition("..")
+            found += _decades(float(low), float(high)) if dots else [float(low)]
+    except ValueError:
+        found = []
+    if not found or not all(0 <= loss <= 1 for loss in found):
+        raise click.BadParameter(f"{value!r} is not a list of fractions such as 0.001,0.01 or 1e-5..1e-1")
+    return tuple(dict.fromkeys(found))
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """low, 10 low, ... up to high, as the decimal numbers that they are."""
+    if not 0 < low <= high:
+        raise ValueError("an empty range")
+    steps = int(math.log10(high / low) + 1e-9)
+    return [float(f"{low * 10**step:.12g}") for step in range(steps + 1)]
+
+
+def choices(allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    """A callback that takes a list of the allowed words."""
+
+    def chosen(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+        parts = tuple(dict.fromkeys(value.split(",")))
+        if not set(parts) <= set(allowed):
+            raise click.BadParameter(f"{value!r} is not a list of {', '.join(allowed)}")
+        return parts
+
+    return chosen

@@ -1,0 +1,60 @@
+"""The link between an agent and its MQTT client, as a shell: it follows the conductor's changes and writes down what it loses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hushgrid.link import Link, LossModel
+from hushgrid.link_settings import LinkStage
+
+#: Lines of {"kind", "sender", "receiver", "round", "attempt"}, one per lost message, in the agent's own directory.
+LOG_NAME = "link.jsonl"
+_REMEMBERED = 100_000
+
+
+class LossyLink:
+    """See the module. stages: what the conductor has said so far (`PaceFollower.link_stages`)."""
+
+    def __init__(self, model: LossModel, stages: Callable[[], tuple[LinkStage, ...]], directory: Path) -> None:
+        self._link = Link(model)
+        self._stages = stages
+        self._heard: tuple[LinkStage, ...] = ()
+        self._path = directory / LOG_NAME
+        self._logged: set[tuple[str, str, str, int, int]] = set()
+
+    @property
+    def link(self) -> Link:
+        """The function in force."""
+        heard = self._stages()
+        if heard is not self._heard:
+            self._heard = heard
+            self._link = self._link.changed(tuple((stage.from_round, stage.model) for stage in heard))
+        return self._link
+
+    def drops(self, kind: str, sender: str, receiver: str, round_number: int, attempt: int = 0) -> bool:
+        """Whether the link loses this message."""
+        return self.link.drops(kind, sender, receiver, round_number, attempt)
+
+    def parts(self, one: str, other: str, round_number: int) -> bool:
+        """Whether these two are separated in this round."""
+        return self.link.parts(one, other, round_number)
+
+    def delays(self, kind: str, sender: str, receiver: str, round_number: int, attempt: int = 0) -> tuple[float, ...]:
+        """After how many seconds each copy of what is not lost goes on its way."""
+        return self.link.delays(kind, sender, receiver, round_number, attempt)
+
+    def note(self, kind: str, parties: Iterable[tuple[str, str]], round_number: int, attempt: int) -> None:
+        """Write down messages that were lost, each once: (sender, receiver) of each."""
+        lost = [(kind, sender, receiver, round_number, attempt) for sender, receiver in parties]
+        fresh = [each for each in lost if each not in self._logged]
+        if not fresh:
+            return
+        if len(self._logged) > _REMEMBERED:
+            self._logged.clear()
+        self._logged.update(fresh)
+        with self._path.open("a", encoding="utf-8") as file:
+            for each in fresh:
+                named = dict(zip(("kind", "sender", "receiver", "round", "attempt"), each, strict=True))
+                file.write(json.dumps(named) + "\n")

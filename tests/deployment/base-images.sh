@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Local stand-ins for the two public base images, under their public names, for machines whose Docker can pull nothing.
+# What the public images promise and the shipped files rely on is kept: Python 3.11 and pip as /usr/local/bin/python3, Mosquitto 2 with
+# its user (uid and gid 1883), its paths, its entry point and its command. Debian bookworm is under both here. Needs root and mmdebstrap.
+set -euo pipefail
+
+PYTHON=python:3.11-slim-bookworm
+MOSQUITTO=eclipse-mosquitto:2
+
+present() { docker image inspect "$1" >/dev/null 2>&1; }
+pulled() { timeout 120 docker pull --quiet "$1" >/dev/null 2>&1; }
+
+needed=()
+for image in "$PYTHON" "$MOSQUITTO"; do
+  present "$image" || pulled "$image" || needed+=("$image")
+done
+[ "${#needed[@]}" -gt 0 ] || exit 0
+command -v mmdebstrap >/dev/null || { echo "the base images cannot be pulled, and mmdebstrap is not installed" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "the base images cannot be pulled, and only root can build stand-ins" >&2; exit 1; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# debian FILE PACKAGES: a minimal Debian with these packages as a tar file. Documentation is of no use in a container.
+debian() {
+  mmdebstrap --quiet --variant=minbase --include="$2" \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook="$3" bookworm "$1"
+}
+
+stand_in_python() {
+  # The public image's pip is no Debian package: nothing tells it to keep its hands off.
+  debian "$work/python.tar" python3,python3-pip,ca-certificates '
+    ln -s /usr/bin/python3 "$1/usr/local/bin/python3"; ln -s /usr/bin/python3 "$1/usr/local/bin/python"
+    ln -s /usr/bin/pip3 "$1/usr/local/bin/pip"; rm -f "$1"/usr/lib/python3.11/EXTERNALLY-MANAGED'
+  docker import \
+    --change 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin' \
+    --change 'ENV LANG=C.UTF-8' --change 'CMD ["python3"]' \
+    --change 'LABEL hushgrid.stand-in=python' "$work/python.tar" "$PYTHON" >/dev/null
+}
+
+stand_in_mosquitto() {
+  cat >"$work/docker-entrypoint.sh" <<'SCRIPT'
+#!/bin/sh
+set -e
+if [ "$(id -u)" = 0 ] && [ -d /mosquitto ]; then chown -R mosquitto:mosquitto /mosquitto || true; fi
+exec "$@"
+SCRIPT
+  chmod +x "$work/docker-entrypoint.sh"
+  debian "$work/mosquitto.tar" mosquitto,mosquitto-clients '
+    chroot "$1" groupmod --gid 1883 mosquitto; chroot "$1" usermod --uid 1883 --gid 1883 mosquitto
+    install -d -o 1883 -g 1883 "$1/mosquitto" "$1/mosquitto/config" "$1/mosquitto/data" "$1/mosquitto/log"
+    cp '"$work"'/docker-entrypoint.sh "$1/docker-entrypoint.sh"; : >"$1/mosquitto/config/mosquitto.conf"'
+  docker import \
+    --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+    --change 'VOLUME ["/mosquitto/data", "/mosquitto/log"]' --change 'EXPOSE 1883' \
+    --change 'ENTRYPOINT ["/docker-entrypoint.sh"]' \
+    --change 'CMD ["/usr/sbin/mosquitto", "-c", "/mosquitto/config/mosquitto.conf"]' \
+    --change 'LABEL hushgrid.stand-in=mosquitto' "$work/mosquitto.tar" "$MOSQUITTO" >/dev/null
+}
+
+building=()
+for image in "${needed[@]}"; do
+  echo "building a stand-in for $image"
+  case "$image" in
+    "$PYTHON") stand_in_python & building+=($!) ;;
+    "$MOSQUITTO") stand_in_mosquitto & building+=($!) ;;
+  esac
+done
+for process in "${building[@]}"; do wait "$process"; done

@@ -1,0 +1,44 @@
+"""What runs in an image needs nothing beyond the extra that is installed there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"ortools", "pyarrow", "amqtt", "matplotlib", "docker", "pandas"}
+NUMBERS = {"numpy", "networkx"}
+TERMINAL = {"click", "rich", "psutil", "tomli_w"}
+
+_IMPORT = """
+import importlib, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+for module in {modules}:
+    importlib.import_module(module)
+"""
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        pytest.param(
+            ["testbed.containers.setup", "testbed.containers.check", "testbed.containers.watch", "testbed.command",
+             "configurator.enrol_command"], HEAVY, id="testbed",
+        ),
+        pytest.param(["testbed.containers.slot", "testbed.fleet"], HEAVY | NUMBERS | TERMINAL, id="meter"),
+        pytest.param(["ppn_node.__main__", "testbed.liar"], HEAVY | TERMINAL | {"networkx"}, id="ppn"),
+        pytest.param(["consumer_node.__main__"], HEAVY | TERMINAL | {"networkx"}, id="consumer"),
+        pytest.param(["configurator.__main__"], (HEAVY - {"ortools", "pandas"}) | TERMINAL, id="configurator"),
+    ],
+)  # fmt: skip
+def test_the_modules_of_an_image_can_be_imported_there(modules, absent):
+    program = _IMPORT.format(absent=sorted(absent), modules=modules)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
