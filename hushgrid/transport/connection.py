@@ -78,6 +78,15 @@ class SubscriptionRefusedError(aiomqtt.MqttError):
         super().__init__(f"its access rules refuse the subscription to {', '.join(filters)}")
 
 
+def heed_cancellation() -> None:
+    """Asked behind everything aiomqtt waits for: it does so by `asyncio.wait_for`, which before Python 3.12 forgets a cancellation
+    that meets the answer, and whoever cancelled would wait for ever. asyncio.CancelledError when this task was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Connection:
     """One MQTT connection from its acceptance to its end. Publishing and acknowledging are done on paho itself: aiomqtt
     acknowledges before anybody has read, drops when its queue is full, and leaves publishes waiting when a connection ends.
@@ -144,6 +153,7 @@ class Connection:
     async def subscribe(self, filters: list[str]) -> None:
         """At QoS 1; aiomqtt.MqttError when there is no answer, or when one of them is refused."""
         answers: Any = await self._client.subscribe([(name, 1) for name in filters])
+        heed_cancellation()
         if len(answers) != len(filters):
             raise aiomqtt.MqttError(f"{len(answers)} answers to {len(filters)} subscriptions")
         refused = [
@@ -158,6 +168,7 @@ class Connection:
     async def unsubscribe(self, filters: list[str]) -> None:
         """aiomqtt.MqttError when there is no answer."""
         await self._client.unsubscribe(filters)
+        heed_cancellation()
         self.subscribed.difference_update(filters)
 
     def acknowledge(self, mid: int) -> None:

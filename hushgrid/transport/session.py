@@ -12,7 +12,7 @@ import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.transport.connection import Arrival, Connection, Settings, SubscriptionRefusedError
+from hushgrid.transport.connection import Arrival, Connection, Settings, SubscriptionRefusedError, heed_cancellation
 
 log = logging.getLogger("hushgrid.transport")
 
@@ -127,6 +127,7 @@ class Session:
         pause_seconds = _RETRY_FIRST_SECONDS
         loop = asyncio.get_running_loop()
         while True:
+            heed_cancellation()
             began, was_up, url = loop.time(), False, self._settings.urls[self._place]
             try:
                 await self._one_connection()
@@ -153,6 +154,7 @@ class Session:
         connection = Connection(client, self._incoming, secure=self._settings.contexts is not None)
         self._again.clear()
         async with client:
+            heed_cancellation()
             ending = asyncio.ensure_future(connection.last())
             again = asyncio.ensure_future(self._again.wait())
             try:

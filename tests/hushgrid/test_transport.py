@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import aiomqtt
 import psutil
 import pytest
 from cryptography import x509
@@ -314,6 +315,30 @@ async def test_a_connection_that_is_waited_for_comes_with_the_broker(start: Star
         await until(lambda: transport._session.trouble != "no answer")
         await broker.start()
         await within(asyncio.gather(publishing, waiting))
+
+
+@pytest.mark.parametrize("answer", ["_on_connect", "_on_subscribe", "_on_disconnect"])
+async def test_leaving_at_the_moment_the_broker_answers_is_leaving(
+    start: Start, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    broker = await start(OPEN)
+    leaving: list[asyncio.Task[None]] = []
+    told: Callable[..., None] = getattr(aiomqtt.Client, answer)
+
+    def tell_and_leave(client: aiomqtt.Client, *happened: object) -> None:
+        told(client, *happened)
+        if not leaving:  # in the turn of the loop in which `wait_for` of Python 3.11 forgets a cancellation
+            leaving.append(asyncio.ensure_future(transport._session.close()))
+
+    monkeypatch.setattr(aiomqtt.Client, answer, tell_and_leave)
+    transport = MqttTransport(broker.url, "a")
+    await transport.__aenter__()
+    await transport.subscribe("t")
+    if answer == "_on_disconnect":
+        await within(transport.wait_generation(0))
+        await transport.renew()
+    await until(lambda: bool(leaving))
+    await within(leaving[0])
 
 
 async def test_logs_carry_no_payload_and_no_topic(start: Start, caplog: pytest.LogCaptureFixture) -> None:
