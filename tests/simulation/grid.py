@@ -16,7 +16,7 @@ from meter_agent.sharing import derive_keys
 from ppn_node.assignment import Assignment
 
 NAME, METERS, POINTS, THRESHOLD = "g", 4, (1, 2, 3), 2
-FIRST, ROUNDS, WINDOWS, MINIMUM = 10, 4, (1, 2), 2
+FIRST, ROUNDS, WINDOWS, MINIMUM, COVERAGE_FLOOR = 10, 4, (1, 2), 2, 0.6
 LAST = FIRST + ROUNDS - 1
 
 
@@ -27,7 +27,7 @@ class Grid:
         roles = [(f"ppn-{n}", Role.PPN, n) for n in POINTS] + [("c", Role.CONSUMER, 1), ("fleet", Role.CARRIER, 1)]
         roles += [(f"m{n}", Role.METER, n) for n in range(METERS)]
         self.recovery = recovery
-        self.configurator = Identity.generate()
+        self.configurator, self.stranger = Identity.generate(), Identity.generate()
         self.identities = {name: Identity.generate() for name, _, _ in roles}
         agreements = {name: Agreement.generate() for name, _, _ in roles}
         agents = [
@@ -68,7 +68,7 @@ class Grid:
             reading_bound_watt_hours=100_000,
             recovery=recovery,
             minimum_contributors=MINIMUM,
-            coverage_floor_fraction=0.0,
+            coverage_floor_fraction=COVERAGE_FLOOR,
             repair_attempts=3 if recovery is Recovery.REPAIR else 0,
             ppns=(),
             meters=0,

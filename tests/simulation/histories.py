@@ -33,8 +33,8 @@ WEIGHTS = {
     "crash": 6,
     "restart_station": 1,
 }
-#: What no honest process does, in one history out of four.
-FAULTY = {"restate": 6, "forget": 6}
+#: What no honest process does: two of these in one history out of three.
+FAULTY = {"restate": 14, "forget": 6, "lie": 3, "forge": 10}
 #: Recovery -> how often it is drawn.
 RECOVERIES = {Recovery.REPAIR: 6, Recovery.AGREE: 3, Recovery.NONE: 1}
 
@@ -43,7 +43,8 @@ def draw(seed: int) -> tuple[Recovery, list[Step]]:
     """The history of a seed."""
     rng = random.Random(seed)
     recovery = rng.choices(list(RECOVERIES), list(RECOVERIES.values()))[0]
-    weights = WEIGHTS | (FAULTY if rng.randrange(4) == 0 else {})
+    faults = rng.sample(sorted(FAULTY), 2) if rng.randrange(3) == 0 else []
+    weights = WEIGHTS | {name: FAULTY[name] for name in faults}
     names = rng.choices(list(weights), list(weights.values()), k=rng.randrange(10, 60))
     return recovery, [(name, rng.randrange(1000), rng.randrange(1000)) for name in names]
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 from pytest import MonkeyPatch  # noqa: PT013  # a type, not a fixture
 
 from configurator import decision
 from consumer_node import collection
-from hushgrid import shamir
+from hushgrid import control, sealing, shamir
 from hushgrid.database import Database
+from hushgrid.decoding import Decoded, decode
+from hushgrid.field import Field
 from hushgrid.messages import WithheldReason
 from ppn_node import aggregation, rounds
 from ppn_node.admission import AdmittedShare
@@ -107,7 +109,7 @@ def sum_what_is_there(patch: MonkeyPatch) -> None:
     """A PPN that lacks an included share leaves it out and says nothing."""
     changed = rewritten(aggregation.aggregate, aggregation, "complete = False\n", "pass\n")
     init = Rounds.__init__
-    patch.setattr(Rounds, "__init__", lambda *args, **kwargs: init(*args, **kwargs, add=changed))
+    patch.setattr(Rounds, "__init__", lambda *args, **kwargs: init(*args, **kwargs | {"add": changed}))
 
 
 def receipt_before_disk(patch: MonkeyPatch) -> None:
@@ -131,6 +133,38 @@ def release_without_a_certificate(patch: MonkeyPatch) -> None:
     _method(patch, "_certified", "record.certificate is not None", "record.countersignature is not None")
 
 
+def no_coverage_floor(patch: MonkeyPatch) -> None:
+    """Nobody looks at the part of the cohort that is in."""
+    for module, function in ((aggregation, aggregation.below_floor), (decision, decision.too_few)):
+        old = "return WithheldReason.BELOW_COVERAGE"
+        patch.setattr(module, function.__name__, rewritten(function, module, old, "pass"))
+
+
+def believe_any_decision(patch: MonkeyPatch) -> None:
+    """A PPN does not look who signed a decision."""
+    patch.setattr(rounds, "verify", lambda *_args: None)
+
+
+def believe_any_leave(patch: MonkeyPatch) -> None:
+    """A PPN does not look who countersigned."""
+    patch.setattr(sealing, "verify", lambda *_args: None)
+
+
+def leave_of_one(patch: MonkeyPatch) -> None:
+    """One countersignature is leave to release."""
+    old = "or 2 * len(points) <= len(head.ppns)"
+    patch.setattr(rounds, "check_certificate", rewritten(control.check_certificate, control, old, ""))
+
+
+def believe_the_first_shares(patch: MonkeyPatch) -> None:
+    """The consumer recovers from t aggregate shares and does not look whether the others fit."""
+
+    def first(shares: Mapping[int, Sequence[int]], threshold: int, field: Field) -> Decoded:
+        return decode(dict(sorted(shares.items())[:threshold]), threshold, field)
+
+    patch.setattr(collection, "decode", first)
+
+
 MUTANTS: dict[str, Mutant] = {
     found.__name__: found
     for found in (
@@ -145,5 +179,10 @@ MUTANTS: dict[str, Mutant] = {
         receipt_before_disk,
         no_minimum,
         release_without_a_certificate,
+        no_coverage_floor,
+        believe_any_decision,
+        believe_any_leave,
+        leave_of_one,
+        believe_the_first_shares,
     )
 }

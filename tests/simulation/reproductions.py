@@ -11,19 +11,16 @@ from hushgrid.plan import Recovery
 
 REPRODUCTIONS: dict[str, tuple[Recovery, list[Step]]] = {
     "skip_the_digest_check_at_the_consumer": (
-        Recovery.REPAIR,
+        Recovery.AGREE,
         [
-            ("meter", 890, 199),
-            ("ask", 16, 119),
-            ("restate", 80, 17),
-            ("ask", 85, 628),
-            ("replay", 407, 405),
-            ("restate", 17, 291),
-            ("ask", 694, 660),
-            ("flush", 234, 882),
-            ("freeze", 439, 39),
-            ("flush", 234, 374),
-            ("decide", 912, 665),
+            ("meter", 927, 806),
+            ("restate", 354, 698),
+            ("flush", 618, 59),
+            ("crash", 905, 262),
+            ("flush", 24, 541),
+            ("freeze", 758, 489),
+            ("flush", 229, 733),
+            ("decide", 512, 53),
         ],
     ),
     "skip_the_digest_check_at_the_ppn": (
@@ -76,4 +73,31 @@ REPRODUCTIONS: dict[str, tuple[Recovery, list[Step]]] = {
             ("release", 508, 626),
         ],
     ),
+    "no_coverage_floor": (Recovery.REPAIR, [("meter", 990, 196), ("flush", 679, 267), ("freeze", 706, 394)]),
+    "believe_any_decision": (Recovery.NONE, [("meter", 6, 98), ("freeze", 198, 175), ("forge", 644, 195)]),
+    "believe_any_leave": (
+        Recovery.REPAIR,
+        [
+            ("meter", 139, 80),
+            ("freeze", 691, 33),
+            ("cut", 713, 904),
+            ("flush", 76, 334),
+            ("decide", 327, 243),
+            ("flush", 423, 407),
+            ("forge", 322, 20),
+        ],
+    ),
+    "leave_of_one": (
+        Recovery.REPAIR,
+        [
+            ("meter", 139, 80),
+            ("freeze", 691, 33),
+            ("cut", 713, 904),
+            ("flush", 76, 334),
+            ("decide", 327, 243),
+            ("flush", 423, 407),
+            ("forge", 139, 211),
+        ],
+    ),
+    "believe_the_first_shares": (Recovery.AGREE, [("lie", 964, 223)]),
 }

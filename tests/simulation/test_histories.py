@@ -86,7 +86,7 @@ def test_every_mutant_is_caught_by_random_histories_too(name, disk, monkeypatch)
 
 def test_histories_reach_what_they_are_to_test(disk):
     """Faults meet rounds in every state: else the absence of violations would say nothing."""
-    seen = dict.fromkeys(("certified", "released", "dishonest", "crashed", "not punctual", "left out"), 0)
+    seen = dict.fromkeys(("certified", "released", "dishonest", "crashed", "not punctual", "left out", "lied"), 0)
     for seed in range(150):
         recovery, steps = draw(seed)
         world = World(grid_of(recovery), disk, seed)
@@ -97,6 +97,7 @@ def test_histories_reach_what_they_are_to_test(disk):
         seen["dishonest"] += not (world.honest_configurator and world.honest_meters)
         seen["crashed"] += world.crashes > 0
         seen["not punctual"] += any(len(d.core.punctual) < 3 for d, _ in world.decisions.values())
+        seen["lied"] += world.liar is not None
         seen["left out"] += any(len(c.included) < 4 for _, c in world.decisions.values())
     assert min(seen.values()) >= 5, seen
 

@@ -13,17 +13,18 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from grid import FIRST, LAST, METERS, MINIMUM, POINTS, THRESHOLD, Grid
+from grid import COVERAGE_FLOOR, FIRST, LAST, METERS, MINIMUM, POINTS, THRESHOLD, Grid
 
 from configurator import decision as configurator_decision
 from consumer_node import collection
 from consumer_node.collection import Aggregate, Outcome
 from hushgrid import shamir
 from hushgrid.bitmap import Bitmap
-from hushgrid.control import Certificate, Countersignature, DecisionMessage, RosterPage, Withheld
+from hushgrid.control import Certificate, Countersignature, DecisionMessage, RosterPage, Withheld, countersign
 from hushgrid.encoding import lift
 from hushgrid.errors import MessageError, RejectReason
 from hushgrid.messages import (
@@ -38,17 +39,18 @@ from hushgrid.messages import (
     WithheldReason,
     aggregate_context,
 )
-from hushgrid.plan import Recovery
+from hushgrid.plan import Head, Recovery
 from hushgrid.schedule import Window, windows_within
 from hushgrid.sealing import SealingKey
 from meter_agent.outbox import Outbox
 from meter_agent.sharing import seal_statement
 from ppn_node.admission import open_share
+from ppn_node.aggregation import aggregate
 from ppn_node.agreement import RoundState
 from ppn_node.journal import Journal, StoredRelease
 from ppn_node.rounds import Rounds
 
-STATION, CONFIGURATOR, CONSUMER = "fleet", "configurator", "c"
+STATION, CONFIGURATOR, CONSUMER, STRANGER = "fleet", "configurator", "c", "stranger"
 Step = tuple[str, int, int]
 
 
@@ -152,6 +154,7 @@ class World:
         disk.clear()
         self.grid, self.disk = grid, disk
         self._rng = random.Random(seed)
+        self.liar: int | None = None
         self.metered = FIRST - 1
         self.flying: list[Message] = []
         self.sent: list[Message] = []
@@ -175,6 +178,8 @@ class World:
         self._released: dict[tuple[int, int, int], StoredRelease] = {}
         self._signatures: dict[tuple[int, int], bytes] = {}
         self._certified: dict[int, bytes] = {}
+        self._leaves: list[Certificate] = []
+        self._leave_given: set[tuple[int, int]] = set()
         self._elements: dict[tuple[int, int, bytes], dict[int, int]] = {}
         self._sets: dict[bytes, Bitmap] = {}
 
@@ -187,6 +192,7 @@ class World:
             assignment_of=lambda r: assignment if r >= FIRST else None,
             meter_key=lambda _plan, number: grid.sharing_keys[number][point],
             consumer_key=lambda _plan, _consumer: grid.aggregate_keys[point],
+            **({"add": _add_wrongly} if point == self.liar else {}),
         )
 
     # Steps
@@ -247,7 +253,7 @@ class World:
         if self.metered < FIRST:
             return
         self.honest_meters = False
-        round_number, number = FIRST + a % (self.metered - FIRST + 1), a % METERS
+        round_number, number = max(FIRST, self.metered - a // METERS % 2), a % METERS
         point = POINTS[b % len(POINTS)]
         self.flying = [message for message in self.flying if not _carries(message.body, number, round_number, point)]
         share = (number, self._seal(number, round_number)[point])
@@ -371,6 +377,8 @@ class World:
                 if signature is not None:
                     self._say_countersignature(point, signature)
             case Certificate():
+                if body in self._leaves:
+                    self._leave_given.add((point, body.round))
                 if rounds.hear_certificate(body):
                     self._release(point, body.round)
             case AggregateReceipt():
@@ -464,6 +472,7 @@ class World:
             self._restart(point)
 
     def _say_countersignature(self, point: int, signature: Countersignature) -> None:
+        _hold(signature.digest in self._sets, "4: a stranger's decision was countersigned")
         before = self._signatures.setdefault((point, signature.round), signature.digest)
         _hold(before == signature.digest, "4: a PPN countersigned two decisions of one round")
         self._send(f"ppn-{point}", CONFIGURATOR, signature)
@@ -501,6 +510,7 @@ class World:
                 leave = self._certified.get(r)  # own: None when it died between signing and saying so
                 own = self._signatures.get((point, r), leave)
                 _hold(leave is not None and leave == own, "4: released without leave")
+                _hold((point, r) in self._leave_given, "4: released on a stranger's leave")
             self._publish(point, release)
 
     def _publish(self, point: int, release: StoredRelease) -> None:
@@ -521,6 +531,36 @@ class World:
         self.disk.journals[point].crash_in = 0
         self.rounds[point] = self._rounds(point)
         self.crashes += 1
+
+    def do_lie(self, a: int, _b: int) -> None:
+        """From here on a PPN sums wrongly, at most one in a history."""
+        if self.liar is None:
+            self.liar = POINTS[a % len(POINTS)]
+            self._restart(self.liar)
+
+    def do_forge(self, a: int, b: int) -> None:
+        """A stranger tells a PPN to count everybody, or gives it leave to release that too few other PPNs have given."""
+        if self.metered < FIRST:
+            return
+        grid = self.grid
+        waiting = sorted(self._signatures.keys() - self._leave_given)
+        if b % 3 == 0:
+            point, round_number = POINTS[a % len(POINTS)], FIRST + a // len(POINTS) % (self.metered - FIRST + 1)
+            nobody = Bitmap(METERS)
+            everybody = configurator_decision.Coverage(Bitmap.full(METERS), nobody, nobody)
+            cut = configurator_decision.decision_pages(everybody)
+            core = configurator_decision.decision_core(grid.head, round_number, cut, (), POINTS)
+            signature = grid.stranger.sign("decision", core.to_json())
+            self._arrive(
+                Message(STRANGER, f"ppn-{point}", DecisionMessage(core=core, signature=signature, index=0, page=cut[0]))
+            )
+        elif waiting:
+            point, round_number = waiting[a % len(waiting)]
+            digest = self._signatures[point, round_number]
+            signers = {point: grid.identities[f"ppn-{point}"]} if b % 3 == 1 else dict.fromkeys(POINTS, grid.stranger)
+            signatures = [(p, countersign(i, round_number, p, digest).signature) for p, i in signers.items()]
+            certificate = Certificate(round=round_number, digest=digest, signatures=tuple(signatures))
+            self._arrive(Message(STRANGER, f"ppn-{point}", certificate))
 
     # The configurator
 
@@ -546,6 +586,7 @@ class World:
     def _certificate(self, certificate: Certificate) -> None:
         before = self._certified.setdefault(certificate.round, certificate.digest)
         _hold(before == certificate.digest, "4: two decisions of one round certified")
+        self._leaves.append(certificate)
         for point in POINTS:
             self._send(CONFIGURATOR, f"ppn-{point}", certificate)
 
@@ -629,9 +670,12 @@ class World:
         released = {p: text for p, text in answers.items() if text.status is AggregateStatus.RELEASED}
         common = Counter(text.digest for text in released.values()).most_common(1)
         agree = common[0][1] if common else 0
+        lied = self.liar is not None and self.liar in released
+        doubted = bool(found.wrong_points or found.misfit_points)
+        _hold(lied or not (doubted and self.honest_meters), "13: a PPN that adds rightly is doubted")
         if found.outcome is not Outcome.RELEASED:
             _hold(found.watt_hours is None, "1: a number without a release")
-            _hold(agree < THRESHOLD, "1: t PPNs agree and nothing is released")
+            _hold(agree < THRESHOLD or lied, "1: t PPNs agree and nothing is released")
             return
         _hold(len({released[p].digest for p in found.points}) == 1, "2: shares of different contributor sets combined")
         _hold(len(found.points) >= THRESHOLD, "1: fewer than t shares")
@@ -644,7 +688,17 @@ class World:
                 _hold(reading is not None, "1: a gap is counted")
                 wanted, pairs = wanted + (reading or 0), pairs + 1
         _hold(found.included == pairs, "1: the stated set is not the decided one")
-        _hold(found.watt_hours == wanted, f"1, 8: {found.watt_hours:b} instead of {wanted:b}")
+        _hold(self._covered(found.window), "5: released below the coverage floor")
+        # Any t shares lie on one polynomial: only with more of them does a lie show, and then it must.
+        _hold(
+            found.watt_hours == wanted or (lied and not found.detects),
+            f"1, 8, 13: {found.watt_hours} instead of {wanted}",
+        )
+
+    def _covered(self, window: Window) -> bool:
+        """Whether a window has contributors enough, in every round and in all."""
+        counts = [len(self._included(r)) for r in window]
+        return min(counts) >= MINIMUM and sum(counts) >= COVERAGE_FLOOR * METERS * window.rounds
 
     def _included(self, round_number: int) -> Bitmap:
         """The set that was certified; with recovery `none`, too, nothing is released without."""
@@ -693,10 +747,11 @@ class World:
             return
         _hold(len(self.results) == self._windows, f"{len(self.results)} of {self._windows} windows concluded")
         for found in self.results.values():
-            enough = all(len(self._included(r)) >= MINIMUM for r in found.window)
             if self.grid.recovery is Recovery.NONE or not self.honest_meters:
                 continue
-            wanted = Outcome.RELEASED if enough else Outcome.WITHHELD
+            if self.liar is not None and found.outcome is Outcome.UNRECOVERED:
+                continue
+            wanted = Outcome.RELEASED if self._covered(found.window) else Outcome.WITHHELD
             _hold(found.outcome is wanted, f"window {found.window} is {found.outcome}: {found.reason}")
 
     @property
@@ -739,6 +794,14 @@ class World:
         deliver_all()
         self.do_conclude(0, 1 if turn >= 3 else 0)
         self.check()
+
+
+def _add_wrongly(head: Head, *args: Any, **kwargs: Any) -> AggregateText:
+    """What a PPN says that adds one to every sum."""
+    text = aggregate(head, *args, **kwargs)
+    if text.status is not AggregateStatus.RELEASED:
+        return text
+    return replace(text, elements=tuple((element + 1) % head.field.modulus for element in text.elements))
 
 
 def _only(envelope: Envelope, shares: dict[int, tuple[int, bytes]]) -> Envelope:
