@@ -7,6 +7,7 @@ give the p_e, |P|, alpha and k that its Fig. 4 draws: the grid here is stated in
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import statistics
 from collections.abc import Sequence
@@ -82,12 +83,21 @@ def _fewest(sizes: np.ndarray, width: int, capacity: int) -> int:
 
 
 def _fits(ordered: np.ndarray, width: int, capacity: int, ppns: int) -> bool:
-    loads = np.zeros(ppns, dtype=np.int64)
-    for size in ordered:
-        least = np.argpartition(loads, width - 1)[:width]
-        if loads[least].max() + size > capacity:
-            return False
-        loads[least] += size
+    """Whether that goes well with so many PPNs. They differ by their load alone, and few loads occur: (load, how many have it)."""
+    loads = [(0, ppns)]
+    for size in map(int, ordered):
+        open_places, loaded = width, []
+        while open_places:
+            load, count = heapq.heappop(loads)
+            if load + size > capacity:
+                return False
+            taken = min(count, open_places)
+            open_places -= taken
+            loaded.append((load + size, taken))
+            if taken < count:
+                heapq.heappush(loads, (load, count - taken))
+        for group in loaded:
+            heapq.heappush(loads, group)
     return True
 
 

@@ -171,6 +171,7 @@ async def test_a_token_that_is_wrong_or_late_ends_the_meter_with_one_line(doors:
     assert "the token is unknown, used, expired, or another agent's" in last
 
 
+@pytest.mark.system
 async def test_a_certificate_is_renewed_while_the_meter_runs_and_outlives_the_first(doors: Any, make: Make) -> None:
     meter = await make(dt.timedelta(seconds=9))
     meter.give(token(doors))

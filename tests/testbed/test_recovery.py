@@ -19,6 +19,7 @@ def results_of(run) -> list[dict]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
+@pytest.mark.system
 def test_repair_includes_exactly_the_readings_that_the_link_lets_through_in_the_end(testbed):
     run = testbed("--meters", "40", "--rounds", "8", *LOSSY, "--repair-attempts", "2", "--seed", "4")
     assert run.status == 0, run.err

@@ -90,6 +90,7 @@ def test_agreement_gives_every_window_the_predicted_coverage(testbed):
         assert row["status"] == ("released" if sound else "withheld")
 
 
+@pytest.mark.system
 def test_every_role_can_be_killed_in_mid_run(testbed):
     kills = ["ppn-2@3", "configurator@5", "consumer-1@6", "fleet-1@8", "ppn-4@9"]
     options = [option for kill in kills for option in ("--kill", kill)]
@@ -117,6 +118,7 @@ def test_keys_of_ended_epochs_are_erased_and_sums_stay_exact(testbed):
     assert len({by_epoch[epoch]["ppn-1"] for epoch in by_epoch}) == len(by_epoch) >= 3
 
 
+@pytest.mark.system
 def test_one_process_per_meter(testbed):
     run = testbed("--meters", "20", "--process-per-meter", "--rounds", "4")
     assert run.status == 0, run.err
@@ -143,7 +145,9 @@ def test_a_thousand_meters_of_real_readings(testbed, shared_data):
     assert run.summary["released"] == run.summary["windows"] == 70
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.system), signal.SIGTERM, signal.SIGKILL]
+)
 def test_nothing_outlives_the_testbed_however_it_ends(tmp_path, number):
     command = [
         sys.executable,
