@@ -377,8 +377,12 @@ class Configurator:
             conductor = self.pacing.conductor_pseudonym
             if conductor is None or key is None:
                 continue
-            newest = self.history.newest
-            figures = {"planned_through": self.planner.planned_through, "observations": self._observations}
+            newest, pace = self.history.newest, self.pacing.pace
+            figures = {
+                "planned_through": self.planner.planned_through,
+                "observations": self._observations,
+                "heard_through": -1 if pace is None else pace.metered_through,
+            }
             version = newest.version if newest else 0
             body = control.Report(
                 role=Role.CONFIGURATOR, plan_version=version, figures=figures, notes=self.decisions.faults.texts

@@ -101,15 +101,21 @@ async def start_broker(choice: str, supervisor: Supervisor, directory: Path, por
     for attempt in range(_ATTEMPTS):
         nodes = engine.nodes(directory, port)
         children = [
-            await supervisor.start("broker", node.id, node.command, directory / f"{node.id}.log", node.restarts)
+            await supervisor.start(
+                "broker", node.id, node.command, directory / f"{node.id}.log", node.restarts, on_trial=True
+            )
             for node in nodes
         ]
         problem = await _all_ready(engine, nodes, children)
         if problem is None:
+            problem = next((child.last_line() or "it ended" for child in children if not child.running), None)
+        if problem is None:
+            for child in children:
+                child.on_trial = False
             urls = tuple(f"mqtt://127.0.0.1:{node.port}" for node in nodes if node.port is not None)
             return RunningBroker(urls, engine.label, engine.account)
         for child in children:
-            await supervisor.stop(child)
+            await supervisor.give_up(child)
         if port is not None or attempt == _ATTEMPTS - 1:
             raise ConfigurationError(f"the broker did not start on port {nodes[-1].port}: {problem}")
     raise AssertionError

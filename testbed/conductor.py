@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from configurator.config import PlanSection
 from hushgrid.control import EVERYBODY, Clock, Report, Role, Statement, box_context
 from hushgrid.errors import HushgridError, MessageError, RejectReason
 from hushgrid.link_settings import LinkStage
@@ -23,10 +24,13 @@ from hushgrid.transport import Transport
 
 log = logging.getLogger("hushgrid.conductor")
 
-#: A round without those who are gone for good is over when no report has changed for so long.
-_QUIET_SECONDS = 2.0
+#: A round without those who are gone for good is over when all others have stated it and no report has changed for so long.
+_QUIET_SECONDS = 3.0
 #: The pace is said again when nothing has moved for so long.
 _REPEAT_SECONDS = 3.0
+#: What agents count while nothing gets on: shares sent again, asked for again and refused.
+_RETRIES = frozenset({"repeated", "repair_requests"})
+_LEAD_ROUNDS = PlanSection().lead_rounds
 
 
 class StalledError(HushgridError):
@@ -89,6 +93,7 @@ class Conductor:
         self._clock = Clock(metered_through=-1, frozen_through=-1)
         self._link: tuple[LinkStage, ...] = ()
         self._said = 0.0
+        self._got_on = 0.0
         self._away: set[str] = set()
         self.progress = Progress()
 
@@ -117,9 +122,13 @@ class Conductor:
         statement, _ = Statement.from_bytes(wire)
         if not isinstance(statement.body, Report):
             raise MessageError(RejectReason.UNKNOWN_KIND, statement.body.kind)
-        if self.progress.reports.get(statement.sender) != statement.body:
-            self.progress.reports[statement.sender] = statement.body
-            self._changed.set()
+        before = self.progress.reports.get(statement.sender)
+        if before == statement.body:
+            return
+        self.progress.reports[statement.sender] = statement.body
+        self._changed.set()
+        if before is None or _reached(before) != _reached(statement.body):
+            self._got_on = time.monotonic()
 
     async def announce(self, metered_through: int, frozen_through: int) -> None:
         """Publish the pace, retained."""
@@ -137,14 +146,17 @@ class Conductor:
         self._link = tuple(stages)
 
     async def until(
-        self, condition: Callable[[], bool], waiting_for: Callable[[], str], quiet_seconds: float | None = None
+        self,
+        condition: Callable[[], bool],
+        waiting_for: Callable[[], str],
+        quiet: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Wait until the reports say so, or until none has changed for `quiet_seconds`. Meanwhile the pace is said again: no
-        broker has to be believed to have brought it.
+        """Wait until the reports say so, or, while `quiet` does, until none has changed for a while. Meanwhile the pace is said
+        again: no broker has to be believed to have brought it.
 
-        StalledError when no report changes for `stall_seconds`.
+        StalledError when for `stall_seconds` no report says more than that something was tried again.
         """
-        last = time.monotonic()
+        last = self._got_on = time.monotonic()
         while not condition():
             self._changed.clear()
             try:
@@ -156,20 +168,23 @@ class Conductor:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_REPEAT_SECONDS):
                             await self._say()
-                if quiet_seconds is not None and time.monotonic() - last > quiet_seconds:
+                if time.monotonic() - last > _QUIET_SECONDS and quiet():
                     return
-                if time.monotonic() - last > self._stall_seconds:
-                    raise StalledError(
-                        f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}"
-                    ) from None
+            if not condition() and time.monotonic() - self._got_on > self._stall_seconds:
+                raise StalledError(f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}")
 
     # What is waited for
 
     def planned(self, round_number: int) -> bool:
-        """Whether the plan for a round stands and everybody has it."""
+        """Whether the plan for a round stands and everybody has it, and no plan to come begins before the round after: the
+        configurator makes plans for rounds some way behind the pace that it has heard.
+        """
         version = self.progress.reports.get(self._configurator, Report(role=Role.CONFIGURATOR)).plan_version
         covered = self.progress.figure(self._configurator, "planned_through") >= round_number
-        return covered and not self.behind(version)
+        heard = (
+            self.progress.figure(self._configurator, "heard_through") >= self._clock.metered_through + 1 - _LEAD_ROUNDS
+        )
+        return covered and (heard or self._configurator in self._away) and not self.behind(version)
 
     def behind(self, version: int) -> list[str]:
         """Who has not adopted this plan yet."""
@@ -181,6 +196,14 @@ class Conductor:
         """Whether every share of a round that the link let through is receipted, and the others are given up."""
         figure = self.progress.figure
         return all(figure(s, "stated_through") >= round_number and figure(s, "waiting") == 0 for s in self._stations)
+
+    def stated(self, round_number: int) -> bool:
+        """Whether every station that is here has stated a round."""
+        here = [s for s in self._stations if s not in self._away]
+        return all(self.progress.figure(s, "stated_through") >= round_number for s in here)
+
+    def _done_without_some(self, round_number: int) -> bool:
+        return bool(self._away) and self.stated(round_number)
 
     def unsettled(self, round_number: int) -> str:
         """Whom `settled` waits for, in words."""
@@ -219,7 +242,7 @@ class Conductor:
             await self.announce(round_number, round_number - 1)
             if round_seconds is None:
                 over, waiting_for = partial(self.settled, round_number), partial(self.unsettled, round_number)
-                await self.until(over, waiting_for, _QUIET_SECONDS if self._away else None)
+                await self.until(over, waiting_for, partial(self._done_without_some, round_number))
             else:
                 await asyncio.sleep(max(0.0, started + round_seconds - time.monotonic()))
             await self.announce(round_number, round_number)
@@ -234,3 +257,9 @@ class Conductor:
             return f"plan {version} at {', '.join(self.behind(version)[:5]) or self._configurator}"
 
         await self.until(lambda: self.planned(round_number), waiting_for)
+
+
+def _reached(report: Report) -> tuple[object, ...]:
+    """What a report says but for what was tried again or refused."""
+    counts = {n: c for n, c in report.figures.items() if n not in _RETRIES and not n.startswith("refused ")}
+    return report.plan_version, report.notes, counts

@@ -25,6 +25,8 @@ GRID = "testbed"
 _METERS_PER_FLEET, _MOST_FLEETS = 50, 4
 #: A round is asked for again when nothing of it has come for so long: longer than a busy machine takes to answer.
 _REPAIR_PAUSE_SECONDS = 1.0
+#: No rule is judged before all agents are there: with many of them on a busy machine that takes a while.
+_PENDING_SECONDS = 600.0
 #: How long decisions and consumers wait for PPNs in a run in which some are gone for good.
 _SHORT_PATIENCE_SECONDS = 10.0
 #: How long a round of masked readings waits for silent meters once it froze: longer than a repetition takes.
@@ -276,7 +278,7 @@ class Deployer:
             self._service(CONFIGURATOR)
             | masking
             | {
-                "agreement": patience | {"kept_rounds": p.rounds + p.epoch_rounds},
+                "agreement": patience | {"kept_rounds": p.rounds + p.epoch_rounds, "pending_seconds": _PENDING_SECONDS},
                 "placement": {"away_seconds": p.away_seconds},
                 "plan": {
                     "threshold": p.threshold,

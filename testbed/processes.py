@@ -36,7 +36,9 @@ def _die_with_parent() -> None:
 
 @dataclass(slots=True)
 class Child:
-    """One role's process, through its restarts. exit_code: of the last incarnation that ended."""
+    """One role's process, through its restarts. exit_code: of the last incarnation that ended; on_trial: that it ends is no
+    failure yet, whoever started it sees to that.
+    """
 
     role: str
     id: str
@@ -47,6 +49,7 @@ class Child:
     exit_code: int | None = None
     pids: list[int] = field(default_factory=list)
     stopping: bool = False
+    on_trial: bool = False
     watcher: asyncio.Task[None] | None = None
 
     @property
@@ -75,12 +78,14 @@ class Supervisor:
         self.children: list[Child] = []
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def start(self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20) -> Child:
+    async def start(
+        self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20, *, on_trial: bool = False
+    ) -> Child:
         """Start a child; it is started again up to `restarts` times when it ends unasked, but not for exit status 2.
 
         ConfigurationError when there is no such program.
         """
-        child = Child(role, agent, command, log_file, restarts)
+        child = Child(role, agent, command, log_file, restarts, on_trial=on_trial)
         try:
             await self._spawn(child)
         except OSError as error:
@@ -116,7 +121,8 @@ class Supervisor:
             if child.stopping:
                 return
             if child.exit_code == EXIT_CONFIGURATION or len(child.pids) > child.restarts:
-                self._fail(f"{child.id} ended with status {child.exit_code}: {child.last_line()}")
+                if not child.on_trial:
+                    self._fail(f"{child.id} ended with status {child.exit_code}: {child.last_line()}")
                 return
             log.warning("%s ended with status %s and is started again", child.id, child.exit_code)
             if loop.time() - began > _LONG_LIFE_SECONDS:
@@ -186,6 +192,11 @@ class Supervisor:
             if not psutil.pid_exists(pid):  # else somebody else has the number by now
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
+
+    async def give_up(self, child: Child) -> None:
+        """Stop a child on trial and forget it: another takes its place."""
+        await self.stop(child)
+        self.children.remove(child)
 
     async def stop_all(self) -> None:
         """Stop everything, the agents together, the broker last."""

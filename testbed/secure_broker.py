@@ -32,7 +32,8 @@ async def start_secure_broker(
     program = mosquitto_path()
     if program is None:
         raise ConfigurationError("--secure needs Mosquitto, which is not installed")
-    ports = door_ports(port, free_ports(len(CONDUCTED_DOORS)))
+    serving, *doors = free_ports(1 + len(CONDUCTED_DOORS))  # drawn at once: they differ
+    ports = door_ports(port, doors)
     state, place = directory / "authority", directory / "broker"
     user = "root" if os.geteuid() == 0 else None
     files = BrokerFiles(
@@ -41,7 +42,6 @@ async def start_secure_broker(
     authority = Authority(state)
     authority.write_broker(files, place, ["127.0.0.1", "localhost"], utc_now())
     authority.close()
-    (serving,) = free_ports(1)
     options = [
         "--state",
         str(state),

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testbed.engines import ENGINES, program
 
 ROOT = Path(__file__).resolve().parent.parent
+# How long an example takes says nothing on a machine that does other things.
+settings.register_profile("hushgrid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hushgrid")
 REQUIRE_ALL = bool(os.environ.get("HUSHGRID_REQUIRE_ALL"))
 
 

@@ -94,6 +94,7 @@ class Connection:
 
     def __init__(self, client: aiomqtt.Client, incoming: asyncio.Queue[Arrival], *, secure: bool) -> None:
         self.ended = False
+        self.lost = False
         self._secure = secure
         self.heard = 0
         self._unread = 0
@@ -240,7 +241,10 @@ class Connection:
         self.adjust()
 
     def _on_disconnect(self, *happened: Any) -> None:
-        """aiomqtt waits out its patience for an answer to CONNECT when the connection ends before there is one."""
+        """aiomqtt waits out its patience for an answer to CONNECT when the connection ends before there is one, and forgets an
+        end that comes right behind the answer (`lost`).
+        """
+        self.lost = True
         welcomed = self._client._connected  # noqa: SLF001 - see the class
         if not welcomed.done():
             hint = ": is the certificate for this door, still valid, and not revoked?" if self._secure else ""

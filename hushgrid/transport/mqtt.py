@@ -67,6 +67,7 @@ class MqttTransport:
         self._changed = asyncio.Event()
         self._sessions: dict[str, Session] = {}
         self._retiring: set[asyncio.Task[None]] = set()
+        self._leaving: set[Session] = set()
 
     async def __aenter__(self) -> Self:
         for name in dict.fromkeys([self.pseudonym, *self._addresses]):
@@ -130,9 +131,9 @@ class MqttTransport:
             arrival = await self._incoming.get()
             yield arrival.message
             arrival.connection.acknowledge(arrival.mid)
-            connection = self._session.connection
-            if connection is not None:
-                connection.adjust()
+            for session in (*self._sessions.values(), *self._leaving):
+                if session.connection is not None:
+                    session.connection.adjust()
 
     async def wait_generation(self, after: int) -> int:
         """Return the generation once it is above `after`."""
@@ -178,7 +179,9 @@ class MqttTransport:
 
     def _retire(self, session: Session, successor: Session) -> None:
         del self._sessions[session.pseudonym]
-        self._in_background(session.retire(successor))
+        self._leaving.add(session)
+        task = self._in_background(session.retire(successor))
+        task.add_done_callback(lambda _: self._leaving.discard(session))
 
     @property
     def _session(self) -> Session:
@@ -192,7 +195,8 @@ class MqttTransport:
         self.generation += 1
         self._changed.set()
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+        return task

@@ -144,6 +144,7 @@ class Session:
                 self._drop()
             if was_up and loop.time() - began > _STABLE_SECONDS:
                 pause_seconds = _RETRY_FIRST_SECONDS
+            heed_cancellation()
             # Anywhere within the pause: after a broker's restart not everybody comes at once.
             await asyncio.sleep(pause_seconds * secrets.randbelow(1000) / 1000)
             pause_seconds = min(_RETRY_MOST_SECONDS, 2 * pause_seconds)
@@ -155,6 +156,8 @@ class Session:
         self._again.clear()
         async with client:
             heed_cancellation()
+            if connection.lost:
+                raise aiomqtt.MqttError("the broker ends the connection as soon as it is made")
             ending = asyncio.ensure_future(connection.last())
             again = asyncio.ensure_future(self._again.wait())
             try:

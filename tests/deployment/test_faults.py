@@ -54,11 +54,11 @@ def test_any_ppn_may_be_cut_off_and_everything_is_released(run, tmp_path):
 
 def test_while_a_ppn_is_cut_off_the_others_suffice_and_healed_it_is_full_width_again(run, tmp_path):
     """Away for longer than decisions and consumers wait for it."""
-    report = run("--rounds", "12", "--cut", "ppn-1@2-9")
+    report = run("--rounds", "14", "--cut", "ppn-1@2-11")
     assert exact_and_whole(report)
     points = points_by_round(report, tmp_path / "run")
     assert points[3] == 3, "the cut was not felt: the test shows nothing"
-    assert points[12] == 4
+    assert points[14] == 4
 
 
 def test_ppns_are_killed_and_paused_and_every_window_is_released(run):
@@ -71,12 +71,12 @@ def test_ppns_are_killed_and_paused_and_every_window_is_released(run):
 def test_at_full_width_two_ppns_may_be_killed_and_two_others_cut_off_at_once(run, tmp_path):
     """w - t = 2: what was killed and what was cut off is back at the end, and every sum rests on all five points."""
     kills = ("--kill", "ppn-1@2", "--kill", "ppn-2@2")
-    cuts = ("--cut", "ppn-3@4-11", "--cut", "ppn-4@4-11")
-    report = run("--width", "5", "--threshold", "3", "--rounds", "15", *kills, *cuts)
+    cuts = ("--cut", "ppn-3@4-13", "--cut", "ppn-4@4-13")
+    report = run("--width", "5", "--threshold", "3", "--rounds", "17", *kills, *cuts)
     assert exact_and_whole(report)
     points = points_by_round(report, tmp_path / "run")
     assert points[5] == 3, "the cut was not felt: the test shows nothing"
-    assert points[14] == points[15] == 5
+    assert points[16] == points[17] == 5
 
 
 def test_the_broker_is_cut_off_and_sums_are_exact_or_absent(run):

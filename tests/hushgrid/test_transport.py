@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import ipaddress
 import logging
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.transport import INCOMING_HIGH, BrokerAddress, MqttTransport, TlsFiles, Will
+from hushgrid.transport import INCOMING_HIGH, BrokerAddress, MqttTransport, TlsFiles, Will, connection
 from testbed.processes import Child, Supervisor
 
 T = TypeVar("T")
@@ -169,6 +171,8 @@ async def test_while_the_broker_is_away_nothing_spins(start: Start) -> None:
         await sender.connected(10)
         await broker.kill()
         publishing = [asyncio.create_task(sender.publish("t", b"1")) for _ in range(600)]
+        await asyncio.sleep(0.1)  # all of them have begun to wait
+        gc.collect()
         process = psutil.Process()
         before = process.cpu_times()
         await asyncio.sleep(1.0)  # the length of the measurement, not a synchronisation
@@ -296,7 +300,7 @@ async def test_no_broker_there_is_one_clear_line() -> None:
         url = f"mqtt://127.0.0.1:{probe.getsockname()[1]}"
         async with MqttTransport(url, "a") as transport:
             with pytest.raises(ConfigurationError, match=f"^no broker answers at {url}: .*[Cc]onnection refused"):
-                await transport.connected(0.5)
+                await transport.connected(3.0)
 
 
 async def test_a_refusal_is_reported_as_one(start: Start) -> None:
@@ -339,6 +343,44 @@ async def test_leaving_at_the_moment_the_broker_answers_is_leaving(
         await transport.renew()
     await until(lambda: bool(leaving))
     await within(leaving[0])
+
+
+async def test_an_end_that_comes_right_behind_the_answer_is_noticed() -> None:
+    connections = 0
+
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(1)
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK
+        if connections == 1:
+            writer.close()
+            return
+        while await reader.read(4096):
+            writer.write(b"\x40\x02\x00\x01")  # PUBACK of the first publish
+
+    async with await asyncio.start_server(welcome, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with MqttTransport(f"mqtt://127.0.0.1:{port}", "a") as transport:
+            for _ in range(20):  # a loop that is late reads the answer and the end together
+                time.sleep(0.02)  # noqa: ASYNC251
+                await asyncio.sleep(0)
+            await within(transport.publish("t", b"1"))
+
+
+async def test_an_address_whose_backlog_was_held_back_is_read_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "INCOMING_HIGH", 40)
+    monkeypatch.setattr(connection, "INCOMING_LOW", 5)
+    broker = await start(OPEN + "max_inflight_messages 0\n")
+    async with MqttTransport(broker.url, "now") as receiver, MqttTransport(broker.url, "sender") as sender:
+        await receiver.subscribe("t/now", address="now")
+        await receiver.subscribe("t/old", address="old")
+        await within(receiver._sessions["old"].connected())
+        await within(asyncio.gather(*(sender.publish("t/old", str(number).encode()) for number in range(300))))
+        await until(lambda: receiver._incoming.qsize() > 40)
+        await within(collect(receiver, {str(number).encode() for number in range(300)}))
 
 
 async def test_logs_carry_no_payload_and_no_topic(start: Start, caplog: pytest.LogCaptureFixture) -> None:

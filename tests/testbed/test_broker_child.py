@@ -100,6 +100,8 @@ async def test_afree_port_that_is_taken_meanwhile_is_tried_again(
     broker = await start_broker("mosquitto", supervisor, tmp_path / "own")
     assert broker.url != other.url
     assert ports == []
+    assert not supervisor.failure.done()
+    assert [child.running for child in supervisor.children] == [True, True]
 
 
 @pytest.mark.parametrize("choice", ["mosquitto", "embedded"])
