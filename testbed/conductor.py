@@ -31,6 +31,7 @@ _REPEAT_SECONDS = 3.0
 #: What agents count while nothing gets on: shares sent again, asked for again and refused.
 _RETRIES = frozenset({"repeated", "repair_requests"})
 _LEAD_ROUNDS = PlanSection().lead_rounds
+_BROKER = "broker"
 
 
 class StalledError(HushgridError):
@@ -104,6 +105,11 @@ class Conductor:
     def welcome(self, agent: str) -> None:
         """An agent is back: it is waited for again."""
         self._away.discard(agent)
+
+    @property
+    def _cut_off(self) -> bool:
+        """Whether the broker itself is away: nobody can be heard."""
+        return _BROKER in self._away
 
     async def listen(self) -> None:
         """Take in reports for ever; one that cannot be opened is passed over."""
@@ -184,7 +190,7 @@ class Conductor:
         heard = (
             self.progress.figure(self._configurator, "heard_through") >= self._clock.metered_through + 1 - _LEAD_ROUNDS
         )
-        return covered and (heard or self._configurator in self._away) and not self.behind(version)
+        return covered and (heard or self._cut_off or self._configurator in self._away) and not self.behind(version)
 
     def behind(self, version: int) -> list[str]:
         """Who has not adopted this plan yet."""
@@ -203,7 +209,7 @@ class Conductor:
         return all(self.progress.figure(s, "stated_through") >= round_number for s in here)
 
     def _done_without_some(self, round_number: int) -> bool:
-        return bool(self._away) and self.stated(round_number)
+        return bool(self._away) and (self._cut_off or self.stated(round_number))
 
     def unsettled(self, round_number: int) -> str:
         """Whom `settled` waits for, in words."""
@@ -238,8 +244,8 @@ class Conductor:
         await self.announce(first_round - 1, first_round - 1)
         for round_number in range(first_round, last_round + 1):
             await self._plan(round_number)
-            started = time.monotonic()
             await self.announce(round_number, round_number - 1)
+            started = time.monotonic()  # behind it: while nobody hears the pace no round goes by
             if round_seconds is None:
                 over, waiting_for = partial(self.settled, round_number), partial(self.unsettled, round_number)
                 await self.until(over, waiting_for, partial(self._done_without_some, round_number))

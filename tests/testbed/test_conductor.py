@@ -100,3 +100,16 @@ async def test_no_round_begins_that_a_plan_still_to_come_may_begin_with(conducto
     assert not conductor.planned(10)  # it may yet plan from round 10 on, two rounds behind the pace it has heard
     report(conductor, "configurator", planned_through=99, heard_through=8)
     assert conductor.planned(10)
+
+
+async def test_rounds_go_on_while_the_broker_itself_is_away(conductor: Conductor) -> None:
+    report(conductor, "fleet-1")
+    report(conductor, "fleet-2")
+    report(conductor, "configurator", planned_through=99, heard_through=1)
+    await conductor.announce(9, 9)
+    assert not conductor.planned(10)
+    conductor.leave_behind("broker")
+    assert conductor.planned(10)
+    assert conductor._done_without_some(10)
+    conductor.welcome("broker")
+    assert not conductor.planned(10)
