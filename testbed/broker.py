@@ -108,8 +108,6 @@ async def start_broker(choice: str, supervisor: Supervisor, directory: Path, por
         ]
         problem = await _all_ready(engine, nodes, children)
         if problem is None:
-            problem = next((child.last_line() or "it ended" for child in children if not child.running), None)
-        if problem is None:
             for child in children:
                 child.on_trial = False
             urls = tuple(f"mqtt://127.0.0.1:{node.port}" for node in nodes if node.port is not None)
@@ -131,7 +129,7 @@ async def _all_ready(engine: Engine, nodes: list[Node], children: list[Child]) -
         )
         if problem is not None:
             return child.last_line() or problem
-    return None
+    return next((child.last_line() or "it ended" for child in children if not child.running), None)
 
 
 def _in_use(port: int) -> bool:

@@ -21,6 +21,7 @@ from hushgrid.link_settings import LinkStage
 from hushgrid.sealing import Agreement, Identity, open_box
 from hushgrid.topics import Channel, Topic, inbox, parse, topic
 from hushgrid.transport import Transport
+from testbed.containers.places import BROKER
 
 log = logging.getLogger("hushgrid.conductor")
 
@@ -30,8 +31,7 @@ _QUIET_SECONDS = 3.0
 _REPEAT_SECONDS = 3.0
 #: What agents count while nothing gets on: shares sent again, asked for again and refused.
 _RETRIES = frozenset({"repeated", "repair_requests"})
-_LEAD_ROUNDS = PlanSection().lead_rounds
-_BROKER = "broker"
+LEAD_ROUNDS = PlanSection().lead_rounds
 
 
 class StalledError(HushgridError):
@@ -109,7 +109,7 @@ class Conductor:
     @property
     def _cut_off(self) -> bool:
         """Whether the broker itself is away: nobody can be heard."""
-        return _BROKER in self._away
+        return BROKER in self._away
 
     async def listen(self) -> None:
         """Take in reports for ever; one that cannot be opened is passed over."""
@@ -164,6 +164,8 @@ class Conductor:
         """
         last = self._got_on = time.monotonic()
         while not condition():
+            if time.monotonic() - self._got_on > self._stall_seconds:
+                raise StalledError(f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}")
             self._changed.clear()
             try:
                 async with asyncio.timeout(1.0):
@@ -176,8 +178,6 @@ class Conductor:
                             await self._say()
                 if time.monotonic() - last > _QUIET_SECONDS and quiet():
                     return
-            if not condition() and time.monotonic() - self._got_on > self._stall_seconds:
-                raise StalledError(f"nothing moved for {self._stall_seconds:.0f} s while waiting for {waiting_for()}")
 
     # What is waited for
 
@@ -188,7 +188,7 @@ class Conductor:
         version = self.progress.reports.get(self._configurator, Report(role=Role.CONFIGURATOR)).plan_version
         covered = self.progress.figure(self._configurator, "planned_through") >= round_number
         heard = (
-            self.progress.figure(self._configurator, "heard_through") >= self._clock.metered_through + 1 - _LEAD_ROUNDS
+            self.progress.figure(self._configurator, "heard_through") >= self._clock.metered_through + 1 - LEAD_ROUNDS
         )
         return covered and (heard or self._cut_off or self._configurator in self._away) and not self.behind(version)
 

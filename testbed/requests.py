@@ -8,18 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from configurator.config import PlanSection
 from configurator.registry import Registry
 from consumer_node.wishes import Wish, Wishes
 from hushgrid.control import RuleState
-from testbed.conductor import Conductor, StalledError
+from testbed.conductor import LEAD_ROUNDS, Conductor, StalledError
 from testbed.deployment import CONFIGURATOR, Deployment
 from testbed.households import Truth
 from testbed.layout import LateRequest
 
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 60.0
-_LEAD_ROUNDS = PlanSection().lead_rounds
 
 Found = TypeVar("Found")
 
@@ -90,7 +88,7 @@ class LateRequests:
         registry = Registry(self._deployment.state(CONFIGURATOR) / "registry.sqlite")
         newest = registry.heads()[-1].valid_from_round
         registry.close()
-        return not self._first_round + played_rounds < newest < self._first_round + played_rounds + _LEAD_ROUNDS
+        return not self._first_round + played_rounds < newest < self._first_round + played_rounds + LEAD_ROUNDS
 
     async def _say(self, request: LateRequest, conductor: Conductor) -> LateAnswer:
         store = Wishes(self._deployment.state(request.consumer))

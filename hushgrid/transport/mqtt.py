@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Self
 
 import aiomqtt
 
@@ -66,8 +66,7 @@ class MqttTransport:
         self._incoming: asyncio.Queue[Arrival] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._sessions: dict[str, Session] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._leaving: set[Session] = set()
+        self._retiring: dict[asyncio.Task[None], Session] = {}
 
     async def __aenter__(self) -> Self:
         for name in dict.fromkeys([self.pseudonym, *self._addresses]):
@@ -131,7 +130,7 @@ class MqttTransport:
             arrival = await self._incoming.get()
             yield arrival.message
             arrival.connection.acknowledge(arrival.mid)
-            for session in (*self._sessions.values(), *self._leaving):
+            for session in (*self._sessions.values(), *self._retiring.values()):
                 if session.connection is not None:
                     session.connection.adjust()
 
@@ -179,9 +178,9 @@ class MqttTransport:
 
     def _retire(self, session: Session, successor: Session) -> None:
         del self._sessions[session.pseudonym]
-        self._leaving.add(session)
-        task = self._in_background(session.retire(successor))
-        task.add_done_callback(lambda _: self._leaving.discard(session))
+        task = asyncio.create_task(session.retire(successor))
+        self._retiring[task] = session
+        task.add_done_callback(self._retiring.pop)
 
     @property
     def _session(self) -> Session:
@@ -194,9 +193,3 @@ class MqttTransport:
     def _count(self) -> None:
         self.generation += 1
         self._changed.set()
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-        return task

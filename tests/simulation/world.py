@@ -13,9 +13,8 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from grid import COVERAGE_FLOOR, FIRST, LAST, METERS, MINIMUM, POINTS, THRESHOLD, Grid
 
@@ -39,7 +38,7 @@ from hushgrid.messages import (
     WithheldReason,
     aggregate_context,
 )
-from hushgrid.plan import Head, Recovery
+from hushgrid.plan import Recovery
 from hushgrid.schedule import Window, windows_within
 from hushgrid.sealing import SealingKey
 from meter_agent.outbox import Outbox
@@ -49,6 +48,7 @@ from ppn_node.aggregation import aggregate
 from ppn_node.agreement import RoundState
 from ppn_node.journal import Journal, StoredRelease
 from ppn_node.rounds import Rounds
+from testbed.liar import off_by_one
 
 STATION, CONFIGURATOR, CONSUMER, STRANGER = "fleet", "configurator", "c", "stranger"
 Step = tuple[str, int, int]
@@ -192,7 +192,7 @@ class World:
             assignment_of=lambda r: assignment if r >= FIRST else None,
             meter_key=lambda _plan, number: grid.sharing_keys[number][point],
             consumer_key=lambda _plan, _consumer: grid.aggregate_keys[point],
-            **({"add": _add_wrongly} if point == self.liar else {}),
+            add=off_by_one(None) if point == self.liar else aggregate,
         )
 
     # Steps
@@ -794,14 +794,6 @@ class World:
         deliver_all()
         self.do_conclude(0, 1 if turn >= 3 else 0)
         self.check()
-
-
-def _add_wrongly(head: Head, *args: Any, **kwargs: Any) -> AggregateText:
-    """What a PPN says that adds one to every sum."""
-    text = aggregate(head, *args, **kwargs)
-    if text.status is not AggregateStatus.RELEASED:
-        return text
-    return replace(text, elements=tuple((element + 1) % head.field.modulus for element in text.elements))
 
 
 def _only(envelope: Envelope, shares: dict[int, tuple[int, bytes]]) -> Envelope:
