@@ -1,33 +1,76 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. They need git, make and python3 >= 3.11 with venv.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-SOURCES := hushgrid meter_agent ppn_node consumer_node configurator testbed experiments
+SOURCES := hushgrid meter_agent ppn_node consumer_node configurator grid_operator testbed experiments
 DATA ?=
+# Tests run in so many processes at a time (0: in this one); LANE chooses some of the system tests, TESTS some files and folders
+# of the others; REPORT is a JUnit file.
+WORKERS ?= 2
+LANE ?=
+TESTS ?=
+REPORT ?=
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --durations 40 $(if $(REPORT),--junitxml $(REPORT))
 ARCH ?= arm64
 TARGET_PYTHON ?= 3.11
 
 # docker-compose 1.29 or Compose v2, whichever is there.
 COMPOSE ?= $(shell command -v docker-compose || echo docker compose)
 
-.PHONY: demo test test-system check bench deb emulation mosquitto brokers format clean lock wheelhouse images containers
+# The newest Python here of those that pyproject.toml names, "" when none is newer than PYTHON. pyenv keeps what is on no PATH.
+NEWEST = $(shell for version in $$(sed -n 's/.*:: Python :: \(3\.[0-9]*\)",/\1/p' pyproject.toml | sort -rV); do \
+  for found in python$$version $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version.*/bin/python$$version; do \
+    $$found -c 'import ensurepip, ssl, sqlite3' >/dev/null 2>&1 || continue; \
+    $(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] >= tuple(map(int, '$$version'.split('.'))))" && command -v $$found; exit; \
+  done; done)
+# What is played there: what needs no broker and no process, every role's clean stop, and one secure testbed.
+NEWEST_TESTS := $(addprefix tests/hushgrid/,conducted core plan statements wire shell/test_database.py) \
+  $(addprefix tests/configurator/,audit authority masked offline placement registry rounds rules) \
+  $(addprefix tests/consumer_node/,masked shares) $(addprefix tests/meter_agent/,masked shares) tests/ppn_node \
+  $(addprefix tests/testbed/,choices verdict) tests/test_clean_stop.py \
+  tests/hushgrid/shell/test_transport.py::test_mutual_tls_carries_a_flood_through_a_paused_reader \
+  tests/testbed/brokers/test_secure.py::test_a_secure_testbed_gives_exact_sums
+
+.PHONY: environment oracles demo test test-newest newest coverage test-system check bench deb emulation mosquitto brokers format clean lock wheelhouse images containers
+
+environment: $(STAMPS)/dev ## what the checks and the tests need of Python
+
+oracles: .venv-oracles/stamp ## other codes for grids, in an environment of their own: pandapower holds packages back that we use newer
 
 demo: $(STAMPS)/testbed mosquitto ## the full testbed: real processes, exact sums
 	$(BIN)/hushgrid testbed $(if $(DATA),--data $(DATA))
 
 test: $(STAMPS)/dev mosquitto ## the tests, without those that need minutes
-	$(BIN)/pytest -m "not system"
+	$(PYTEST) -m "not system" $(TESTS)
 
-test-system: $(STAMPS)/dev mosquitto emulation ## chaos, long simulations, whole testbeds
-	$(BIN)/pytest -m system --durations 15
+test-newest: ## a part of them on the newest Python that is installed, in .venv-newest
+	@newest="$(NEWEST)"; if [ -z "$$newest" ]; then echo "no Python newer than that of $(PYTHON) is installed"; \
+	  else $(MAKE) test PYTHON="$$newest" VENV=.venv-newest TESTS="$(NEWEST_TESTS)"; fi
 
-check: $(STAMPS)/dev ## ruff, mypy strict, import contracts
+newest: ## where that Python is
+	@echo "$(NEWEST)"
+
+coverage: $(STAMPS)/dev mosquitto ## the same tests, and how much of each folder they run
+	@mkdir -p out && rm -f out/coverage.json
+	status=0; $(PYTEST) -m "not system" --cov --cov-report=json:out/coverage.json $(TESTS) || status=$$?; \
+	  $(BIN)/python tests/support/coverage_by_folder.py out/coverage.json && exit $$status
+
+test-system: $(STAMPS)/dev mosquitto emulation oracles ## chaos, long simulations, whole testbeds
+ifdef LANE
+	$(PYTEST) -m "system and ($(LANE))"
+else
+	$(PYTEST) -m "system and not alone"
+	$(PYTEST) -m "system and alone"
+endif
+
+check: $(STAMPS)/dev ## ruff, mypy strict, import contracts, what nobody uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 bench: $(STAMPS)/dev mosquitto ## speed as ratios, each measured in one run against its reference
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -48,9 +91,17 @@ wheelhouse: $(VENV)/bin/python ## what the images are built from where container
 images: wheelhouse ## the images of every role, also where containers reach no network
 	$(COMPOSE) build
 
+# Made anew when the command line asks for another Python than the one that is in it.
+VERSION := import sys; print(sys.version_info[:2])
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(PYTHON) -c '$(VERSION)' 2>/dev/null),$(shell $(VENV)/bin/python -c '$(VERSION)' 2>/dev/null))
+.PHONY: $(VENV)/bin/python
+endif
+endif
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hushgrid needs Python 3.11 or newer" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(if $(wildcard $(VENV)/pyvenv.cfg),--clear) $(VENV)
 	mkdir -p $(STAMPS)
 
 $(STAMPS)/testbed: $(VENV)/bin/python pyproject.toml
@@ -60,6 +111,11 @@ $(STAMPS)/testbed: $(VENV)/bin/python pyproject.toml
 $(STAMPS)/dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/testbed
+
+.venv-oracles/stamp: pyproject.toml
+	$(PYTHON) -m venv .venv-oracles
+	.venv-oracles/bin/pip install --quiet --disable-pip-version-check -e '.[oracles]'
+	@touch $@
 
 # Mosquitto is the broker to have; without it the embedded one serves demonstrations, and tests that need Mosquitto say so.
 mosquitto:
@@ -104,4 +160,4 @@ containers: ## what the tests of containers need: Docker, Compose, and mmdebstra
 	  for second in 1 2 3 4 5 6 7 8 9 10; do docker info >/dev/null 2>&1 && break; sleep 1; done; fi
 
 clean:
-	rm -rf $(VENV) .cache dist build wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-oracles .cache dist build wheelhouse .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,11 +7,12 @@ import re
 import tempfile
 from pathlib import Path
 
-from hushgrid.bitmap import Bitmap
-from hushgrid.messages import Envelope, Receipt
-from meter_agent.outbox import Outbox
-from meter_agent.register import Limits, Register, Sample
-from meter_agent.register_memory import RegisterMemory
+from hushgrid.core.bitmap import Bitmap
+from hushgrid.wire.shares import Envelope, Receipt
+from meter_agent.shares.outbox import Outbox
+from meter_agent.sources.register import Limits, Register
+from meter_agent.sources.register_memory import RegisterMemory
+from meter_agent.sources.sample import Sample
 
 _ROUNDS, _INTERVAL_SECONDS, _PPNS, _SHARE_BYTES = 96, 900, 4, 80
 _FIRST_ROUND = 2_000_000
@@ -42,7 +43,7 @@ def day(directory: Path) -> tuple[int, int]:
             Envelope(1, crossing.closed, point, point - 1, 1, 0, {0: (1, os.urandom(_SHARE_BYTES))})
             for point in range(1, _PPNS + 1)
         ]
-        outbox.state(crossing.closed, ["meter-0001"], envelopes, shares=_PPNS, lost=0)
+        outbox.state(crossing.closed, ["meter-0001"], envelopes)
         commits += 1
         for envelope in envelopes:
             commits += outbox.acknowledge(

@@ -11,7 +11,6 @@ process of its own, so that its peak of memory is its own.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import time
@@ -24,9 +23,12 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from configurator import exact_placement
-from configurator.approval import Policy, Request, Roster, audit
-from configurator.placement import Ppn, Problem, place_greedily
+from configurator.audit.approval import audit
+from configurator.audit.cohorts import Census
+from configurator.audit.policy import Policy, Request
+from configurator.placement import exact as exact_placement
+from configurator.placement.greedy import PpnCapacity, Problem, place_greedily
+from hushgrid.outputs import write_json
 
 CONSUMERS = 100
 RULES = 100
@@ -50,12 +52,12 @@ def placement(producers: int) -> dict[str, float]:
         sizes += np.unpackbits(membership[-1], axis=1, count=block).sum(axis=1, dtype=np.int64)
         sizes_seconds += time.perf_counter() - began
     demands = {f"consumer-{number}": int(size) for number, size in enumerate(sizes, 1)}
-    problem = Problem(demands, [Ppn(number, 8 * producers) for number in range(1, 61)], 4, 4)
+    problem = Problem(demands, [PpnCapacity(number, 8 * producers) for number in range(1, 61)], 4, 4)
     began = time.perf_counter()
     greedy = place_greedily(problem, start_ppns=30)
     greedy_seconds = time.perf_counter() - began
     began = time.perf_counter()
-    exact = exact_placement.place(problem, time_limit_seconds=10, start_ppns=30)
+    exact = exact_placement.place(problem, clock=time.monotonic, time_limit_seconds=10, start_ppns=30)
     return {
         "membership_seconds": membership_seconds,
         "sizes_seconds": sizes_seconds,
@@ -76,7 +78,7 @@ def audits(meters: int) -> dict[str, float]:
         for number in range(RULES)
     ]
     began = time.perf_counter()
-    outcome = audit(drawn, Roster.of(range(meters)), Policy())
+    outcome = audit(drawn, Census.of(range(meters)), Policy())
     return {
         "seconds": time.perf_counter() - began,
         "granted": len(outcome.granted),
@@ -144,7 +146,7 @@ def main() -> None:
             shown = ", ".join(f"{key} {value:.4g}" for key, value in points[measured][-1].items())
             print(f"{measured}: {shown}", flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, points)
     if arguments.figure:
         draw(points, arguments.figure)
     limits = {"placement": PLACEMENT_LIMIT_SECONDS, "audit": AUDIT_LIMIT_SECONDS}

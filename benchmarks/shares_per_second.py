@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from hushgrid.field import MODULI, Field
-from hushgrid.messages import Envelope, sealed_share_bytes
-from testbed.broker import mosquitto_path
-from testbed.engines import free_port
+from hushgrid.core.field import MODULI, Field
+from hushgrid.wire.shares import Envelope, sealed_share_bytes
+from testbed.brokers.broker import mosquitto_path
+from testbed.brokers.engines import free_port
 
 _SHARES_PER_ENVELOPE = 250
 

@@ -7,7 +7,7 @@ import re
 
 from pydantic import TypeAdapter, ValidationError
 
-from hushgrid.plan import Name
+from hushgrid.wire.model import Name
 
 _NAME = TypeAdapter(Name)
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -15,7 +15,7 @@ _MOST_HOST_CHARACTERS = 253
 
 
 def check_agent_id(text: str) -> str:
-    """The id itself; ValueError unless it is a `hushgrid.plan.Name`."""
+    """The id itself; ValueError unless it is a `hushgrid.wire.model.Name`."""
     try:
         return _NAME.validate_python(text)
     except ValidationError:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from hushgrid.config import RoleConfig
 from hushgrid.errors import ConfigurationError
-from hushgrid.plan import Mechanism, Model, Name
+from hushgrid.shell.config import RoleConfig
+from hushgrid.wire.model import Mechanism, Model, Name
 
 
 class WishSection(Model):

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from consumer_node.config import WishSection
-from hushgrid.control import RequestRule, RuleAnswer, RuleState, WithdrawRule
-from hushgrid.database import Database
 from hushgrid.errors import ConfigurationError
+from hushgrid.shell.database import Database
+from hushgrid.statements.rules import RequestRule, RuleAnswer, RuleState, WithdrawRule
 
 _MIGRATIONS = (
     """
@@ -34,6 +35,11 @@ class Wish:
     because_of: tuple[str, ...]
 
     @property
+    def open(self) -> bool:
+        """Whether it is said to the configurator until there is a last word about it."""
+        return self.state in (None, RuleState.PENDING)
+
+    @property
     def statement(self) -> RequestRule | WithdrawRule:
         """What there is to say to the configurator."""
         wish = self.section
@@ -52,6 +58,8 @@ class Wish:
         if self.state is None:
             return f"{self.section.name}: {'withdrawal' if self.withdrawn else 'request'} not answered yet"
         number = f" as number {self.number}" if self.number else ""
+        if self.state is RuleState.PENDING:
+            return f"{self.section.name}: not yet, because {self.reason}"
         reason = f": {self.reason}" if self.reason else ""
         causes = f" [because of {', '.join(self.because_of)}]" if self.because_of else ""
         return f"{self.section.name}: {self.state.value}{number}{reason}{causes}"
@@ -60,8 +68,13 @@ class Wish:
 class Wishes:
     """See the module. Safe to open from a second process."""
 
-    def __init__(self, directory: Path) -> None:
-        self._database = Database(directory / "wishes.sqlite", _MIGRATIONS)
+    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+        self._database = Database(directory / "wishes.sqlite", _MIGRATIONS, read_only=read_only)
+
+    @classmethod
+    def read_only(cls, directory: Path) -> Self:
+        """Another program's look at it: nothing can be changed. JournalError when it is not there."""
+        return cls(directory, read_only=True)
 
     def configure(self, sections: Iterable[WishSection]) -> None:
         """Want what the configuration names. What it named before stays as it is, whatever was said about it since."""
@@ -94,11 +107,15 @@ class Wishes:
     def answered(self, answer: RuleAnswer) -> bool:
         """Note the configurator's answer; False when it is none to what is wanted now, or nothing new."""
         wish = self.find(answer.name)
-        if wish is None or answer.state is RuleState.PENDING or wish.withdrawn != (answer.state is RuleState.WITHDRAWN):
+        if wish is None or wish.withdrawn != (answer.state is RuleState.WITHDRAWN):
+            return False
+        judged_anew = wish.state is RuleState.REFUSED and answer.state is not RuleState.PENDING
+        if not (wish.open or judged_anew) or (wish.state, wish.reason) == (answer.state, answer.reason):
             return False
         changed = self._database.execute(
-            "UPDATE wish SET state = ?, number = ?, reason = ?, because_of = ? WHERE name = ? AND state IS NULL",
+            "UPDATE wish SET state = ?, number = ?, reason = ?, because_of = ? WHERE name = ? AND state IS ?",
             answer.state.value, answer.number, answer.reason, json.dumps(answer.because_of), answer.name,
+            wish.state and wish.state.value,
         )  # fmt: skip
         return bool(changed)
 

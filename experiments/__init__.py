@@ -1,0 +1,1 @@
+"""What do the papers claim, and what comes out here?"""

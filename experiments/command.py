@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 
 import click
 
+from hushgrid.cli import loaded
+
 #: Sub-command -> (module, attribute); imported when it is asked for.
 _EXPERIMENTS = {
-    "figure4": ("experiments.figure4", "figure4"),
-    "loss-rate": ("experiments.loss_rate", "loss_rate"),
-    "minppn": ("experiments.minppn", "minppn"),
-    "pairwise-attack": ("experiments.pairwise_attack", "pairwise_attack"),
-    "pairwise-cost": ("experiments.pairwise_cost", "pairwise_cost_command"),
-    "scaling": ("experiments.scaling", "scaling"),
+    "demand-response": ("experiments.demand.command", "demand_response"),
+    "figure4": ("experiments.loss.figure4", "figure4"),
+    "loss-rate": ("experiments.loss.rate", "loss_rate"),
+    "minppn": ("experiments.minppn.command", "minppn"),
+    "pairwise-attack": ("experiments.pairwise.attack", "pairwise_attack"),
+    "pairwise-cost": ("experiments.pairwise.cost_command", "pairwise_cost_command"),
+    "pricing": ("experiments.pricing.command", "pricing"),
+    "scaling": ("experiments.scaling.command", "scaling"),
+    "state-estimation": ("experiments.grid.command", "state_estimation"),
+    "theft-and-demand": ("experiments.demand.theft_command", "theft_and_demand"),
 }
 
 
@@ -29,8 +34,7 @@ class _Experiments(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module, attribute = _EXPERIMENTS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return loaded(f"hushgrid experiment {cmd_name}", module, attribute, "experiments")
 
 
 @click.group(cls=_Experiments)

@@ -1,37 +1,10 @@
-"""Lists and files as the options of experiments take them; what cannot be taken is one line that says so."""
+"""Lists as the options of experiments take them; what cannot be taken is one line that says so."""
 
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 
 import click
-
-from hushgrid.errors import ConfigurationError
-
-
-def check_outputs(*paths: Path | None) -> None:
-    """ConfigurationError for a file that could not be written, before anything takes time; None is an option not given."""
-    for path in paths:
-        if path is None:
-            continue
-        if not path.parent.is_dir():
-            raise ConfigurationError(f"{path}: there is no directory {path.parent}")
-        if path.is_dir():
-            raise ConfigurationError(f"{path}: is a directory")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise ConfigurationError(f"{path}: cannot be written")
-
-
-def make_folder(path: Path) -> None:
-    """The folder that figures go into; ConfigurationError where there can be none."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    if not os.access(path, os.W_OK):
-        raise ConfigurationError(f"{path}: cannot be written")
 
 
 def whole_numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -65,6 +38,17 @@ def _decades(low: float, high: float) -> list[float]:
         raise ValueError("an empty range")
     steps = int(math.log10(high / low) + 1e-9)
     return [float(f"{low * 10**step:.12g}") for step in range(steps + 1)]
+
+
+def decimals(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """A list of finite numbers, of either sign."""
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as 0.64,-0.32")
+    return found
 
 
 def choices(allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ import enum
 
 
 class RejectReason(enum.StrEnum):
-    """Why a message or a share was not accepted."""
+    """Why a message or a share was not accepted. A receipt carries the place in this list: a new one goes to its end."""
 
     MALFORMED = "malformed"
     WRONG_VERSION = "wrong-version"
@@ -78,6 +78,11 @@ class RefusedError(HushgridError):
         super().__init__(reason)
         self.reason = reason
         self.because_of = because_of
+
+    @property
+    def described(self) -> str:
+        """The reason with the rules that lead to it, for a log line."""
+        return f"{self.reason} (because of {', '.join(self.because_of)})" if self.because_of else self.reason
 
 
 class JournalError(HushgridError):

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from hushgrid.lean import spare_memory
+from hushgrid import interrupt
+from meter_agent.lean import spare_memory
 
+interrupt.quietly()
 spare_memory()
 
-from hushgrid.runtime import run  # noqa: E402 - after what spares memory
+from hushgrid.shell.runtime import run  # noqa: E402 - Ctrl-C first, and what spares memory
 from meter_agent.config import MeterConfig  # noqa: E402
 from meter_agent.service import serve  # noqa: E402
 
-_PROGRAM = "hushgrid-meter"
-_HELP = ("-h", "--help")
+if TYPE_CHECKING:
+    from hushgrid.shell.command_line import Command
 
 
 def main() -> None:
     """Entry of the command."""
-    argv = sys.argv[1:]
-    if argv[:1] and argv[0] != "run" and (argv[0] in _HELP or not argv[0].startswith("-")):
-        from meter_agent.commands import main as command  # noqa: PLC0415 - a running meter needs none of it in memory
+    about = "A meter's agent. Without a command it runs."
+    sys.exit(run("hushgrid-meter", MeterConfig, serve, about=about, commands=_commands))
 
-        sys.exit(command(_PROGRAM, argv))
-    sys.exit(run(_PROGRAM, MeterConfig, serve, argv[1:] if argv[:1] == ["run"] else argv))
+
+def _commands() -> Sequence[Command]:
+    from meter_agent.commands import COMMANDS  # noqa: PLC0415 - a running meter needs none of it in memory
+
+    return COMMANDS
 
 
 if __name__ == "__main__":

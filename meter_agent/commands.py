@@ -11,63 +11,24 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from hushgrid.config import load
-from hushgrid.errors import ConfigurationError, HushgridError
-from hushgrid.runtime import EXIT_FAILURE, exit_status, until_signalled
-from meter_agent.checks import Finding, State, examine
+from hushgrid.errors import ConfigurationError
+from hushgrid.shell.command_line import Command
+from hushgrid.shell.config import load
+from hushgrid.shell.runtime import EXIT_FAILURE, until_signalled
+from meter_agent.checks import examine
 from meter_agent.config import MeterConfig
-from meter_agent.register import Sample
+from meter_agent.finding import Finding, State
 from meter_agent.service import serve
 from meter_agent.sources import SourceKind
-from meter_agent.sources.csv_formats import open_csv
+from meter_agent.sources.files.csv_formats import open_csv
+from meter_agent.sources.guard import guarded
+from meter_agent.sources.sample import Sample, SampleRefusedError
 
 #: How long `check`, and `read --once`, wait for the meter if nothing is said.
 _PATIENCE_SECONDS = 30.0
-
-
-def main(program: str, argv: list[str]) -> int:
-    """Run one command; returns the exit status."""
-    try:
-        arguments = _parser(program).parse_args(argv)
-        with _log_to_stderr():
-            status: int = asyncio.run(_COMMANDS[arguments.command](arguments))
-    except KeyboardInterrupt:
-        return EXIT_FAILURE
-    except (HushgridError, ExceptionGroup) as raised:
-        return exit_status(program, raised)
-    return status
-
-
-def _parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program, description="A meter's agent. Without a command it runs.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,check,read,replay}")
-    for name, text in (
-        ("run", "run until SIGTERM"),
-        ("check", "say whether the configuration, the keys, the clock, the broker and the meter are as they must be"),
-        ("read", "show what the meter says, as it says it"),
-        ("replay", "run, with the readings of a file moved to begin now in place of the meter's"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--config", type=Path, required=True, metavar="FILE.toml")
-        if name == "check":
-            command.add_argument(
-                "--seconds",
-                type=_seconds,
-                default=_PATIENCE_SECONDS,
-                help="how long to wait for the meter (default 30)",
-            )
-        if name == "read":
-            command.add_argument(
-                "--seconds", type=_seconds, help="how long to read (default: 30 with --once, else until Ctrl-C)"
-            )
-            command.add_argument("--once", action="store_true", help="end after the first sound sample")
-        if name == "replay":
-            command.add_argument("file", type=Path, metavar="READINGS.csv")
-            command.add_argument("--meter", help="its name in the file (default: the only one, else the agent's id)")
-    return parser
 
 
 def _seconds(text: str) -> float:
@@ -81,10 +42,11 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-@contextlib.contextmanager
-def _log_to_stderr() -> Iterator[None]:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
-    yield
+def _interval(text: str) -> int:
+    """What `--interval` says; ConfigurationError unless that is a whole number of seconds."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigurationError(f"--interval {text}: expected a whole number of seconds above 0")
+    return int(text)
 
 
 def write_sample(path: Path) -> None:
@@ -104,18 +66,18 @@ async def _check(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"{arguments.config} did not exist; a commented sample is there now, to be filled in")
     config = load(MeterConfig, arguments.config)
     worst = State.FINE
-    async for finding in examine(config, arguments.seconds):
+    async for finding in examine(config, arguments.seconds, arguments.interval):
         _show(finding)
         worst = max(worst, finding.state)
     return EXIT_FAILURE if worst is State.WRONG else 0
 
 
 def _show(finding: Finding) -> None:
-    print(f"{finding.state.name.lower():8} {finding.subject:14} {finding.text}", flush=True)  # noqa: T201
+    print(f"{finding.state.name.lower():8} {finding.subject:14} {finding.text}", flush=True)
 
 
 async def _read(arguments: argparse.Namespace) -> int:
-    from meter_agent.sources.devices import open_device  # noqa: PLC0415 - needs the extra of the kind
+    from meter_agent.sources.devices.opening import open_device  # noqa: PLC0415 - needs the extra of the kind
 
     config = load(MeterConfig, arguments.config)
     if not config.source.live:
@@ -126,18 +88,19 @@ async def _read(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(TimeoutError):
         async with (
             asyncio.timeout(seconds),
-            contextlib.aclosing(device.samples()) as said,
+            contextlib.aclosing(guarded(device)) as said,
         ):
             async for sample in said:
                 now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                if isinstance(sample, Sample):
+                refused = _refused(sample)
+                if isinstance(sample, Sample) and refused is None:
                     seen += 1
                     registers = f"import {sample.import_watt_hours} Wh  export {sample.export_watt_hours} Wh"
-                    print(f"{now}  {registers}  {sample.device}", flush=True)  # noqa: T201
+                    print(f"{now}  {registers}  {sample.device}", flush=True)
                     if arguments.once:
                         return 0
                 else:
-                    print(f"{now}  not believed: {sample}", flush=True)  # noqa: T201
+                    print(f"{now}  not believed: {refused}", flush=True)
     if seen:
         return 0
     within = "" if seconds is None else f" within {seconds:g} s"
@@ -145,10 +108,21 @@ async def _read(arguments: argparse.Namespace) -> int:
     return EXIT_FAILURE
 
 
+def _refused(sample: Sample | SampleRefusedError) -> SampleRefusedError | None:
+    """Why a running meter would not believe it, as far as one sample tells."""
+    try:
+        if isinstance(sample, SampleRefusedError):
+            return sample
+        sample.refuse_implausible()
+    except SampleRefusedError as error:
+        return error
+    return None
+
+
 async def _replay(arguments: argparse.Namespace) -> int:
     config = load(MeterConfig, arguments.config)
-    file = open_csv(arguments.file)
-    meter = arguments.meter or _only_meter(file.header) or config.agent.id
+    only = _only_meter(open_csv(arguments.file).header) if config.source.csv is None else None
+    meter = arguments.meter or only or config.agent.id
     source = config.source.model_copy(
         update={"kind": SourceKind.CSV, "path": arguments.file, "meter": meter, "from_now": True}
     )
@@ -162,4 +136,48 @@ def _only_meter(header: tuple[str, ...]) -> str | None:
     return header[1] if len(header) == 2 and header[0] == "start_utc" else None
 
 
-_COMMANDS = {"check": _check, "read": _read, "replay": _replay}
+def _for_check(parser: argparse.ArgumentParser) -> None:
+    said = f"How long to wait for the meter (default {_PATIENCE_SECONDS:g})."
+    parser.add_argument("--seconds", type=_seconds, default=_PATIENCE_SECONDS, help=said)
+    said = "How long the installation's rounds are, where no plan has said it yet."
+    parser.add_argument("--interval", type=_interval, metavar="SECONDS", help=said)
+
+
+def _for_read(parser: argparse.ArgumentParser) -> None:
+    said = f"How long to read (default: {_PATIENCE_SECONDS:g} with --once, else until Ctrl-C)."
+    parser.add_argument("--seconds", type=_seconds, help=said)
+    parser.add_argument("--once", action="store_true", help="End after the first sound sample.")
+
+
+def _for_replay(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="READINGS.csv", help="The readings.")
+    parser.add_argument("--meter", help="Its name in the file (default: the only one, else the agent's id).")
+
+
+def _waiting(
+    command: Callable[[argparse.Namespace], Coroutine[None, None, int]],
+) -> Callable[[argparse.Namespace], int]:
+    """The command, with what is logged on standard error."""
+
+    def obey(arguments: argparse.Namespace) -> int:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr, force=True)
+        return asyncio.run(command(arguments))
+
+    return obey
+
+
+COMMANDS = (
+    Command(
+        "check",
+        "Say whether the configuration, the keys, the clock, the broker and the meter are as they must be.",
+        _waiting(_check),
+        _for_check,
+    ),
+    Command("read", "Show what the meter says, as it says it.", _waiting(_read), _for_read),
+    Command(
+        "replay",
+        "Run, with the readings of a file moved to begin now in place of the meter's.",
+        _waiting(_replay),
+        _for_replay,
+    ),
+)

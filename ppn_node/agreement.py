@@ -7,33 +7,22 @@ Nothing here goes back, and nothing is said twice with different bytes.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 
-from hushgrid.bitmap import Bitmap
-from hushgrid.control import DecisionCore, DecisionPage, RosterPage
+from hushgrid.core.bitmap import Bitmap
+from hushgrid.core.minimum import WithheldReason
 from hushgrid.errors import MessageError, RejectReason
-from hushgrid.messages import WithheldReason
-from hushgrid.plan import PAGE_METERS, Recovery
-from ppn_node.aggregation import DecidedRound, HeldShare
-from ppn_node.assignment import Assignment
-
-
-class RoundState(enum.IntEnum):
-    """How far a round has come at this PPN."""
-
-    OPEN = 0
-    FROZEN = 1
-    ROSTERED = 2
-    DECIDED = 3
-    RELEASED = 4
+from hushgrid.statements.rounds import Contributors, DecisionCore, DecisionPage, RosterPage
+from hushgrid.wire.model import PAGE_METERS
+from ppn_node.shares.assignment import Assignment
+from ppn_node.shares.values import HeldShare
 
 
 def roster_pages(round_number: int, assignment: Assignment, held: Mapping[int, HeldShare]) -> list[RosterPage]:
     """What is on disk of a frozen round, page by page; the same bytes whenever it is asked for."""
     head = assignment.head
-    readings = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is not None))
-    gaps = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is None))
+    readings = Bitmap.of(head.meters, (n for n, share in held.items() if not share.gap))
+    gaps = Bitmap.of(head.meters, (n for n, share in held.items() if share.gap))
     pages = []
     for page in range(head.pages):
         first = page * PAGE_METERS
@@ -55,20 +44,18 @@ def roster_pages(round_number: int, assignment: Assignment, held: Mapping[int, H
     return pages
 
 
-def assemble(core: DecisionCore, pages: Mapping[int, DecisionPage]) -> DecidedRound | None:
-    """The decision's bitmaps once all pages are there, each checked against the signed core; None until then."""
+def assemble(core: DecisionCore, pages: Mapping[int, DecisionPage]) -> Contributors | None:
+    """The decision's sets once all pages are there, each checked against the signed core; None until then."""
     if len(pages) < len(core.pages):
         return None
     for index, digest in enumerate(core.pages):
         if pages[index].digest != digest:
             raise MessageError(RejectReason.BAD_SIGNATURE, f"decision of round {core.round}, page {index}")
-    sets = [pages[index].sets() for index in range(len(core.pages))]
-    included, gaps, inconsistent = (Bitmap.joined(page[i] for page in sets) for i in range(3))
-    return DecidedRound(included, gaps, inconsistent)
+    return Contributors.from_pages(pages[index] for index in range(len(core.pages)))
 
 
 def check_decision(
-    core: DecisionCore, decided: DecidedRound, assignment: Assignment, held: Mapping[int, HeldShare]
+    core: DecisionCore, decided: Contributors, assignment: Assignment, held: Mapping[int, HeldShare]
 ) -> None:
     """Whether this PPN stands by a decision: MessageError names what does not fit.
 
@@ -78,8 +65,8 @@ def check_decision(
     head = assignment.head
     if core.version != head.version or decided.included.size != head.meters:
         raise MessageError(RejectReason.WRONG_PLAN, f"decision of round {core.round}")
-    if head.recovery is not Recovery.NONE and assignment.point in core.punctual:
-        readings = Bitmap.of(head.meters, (n for n, share in held.items() if share.elements is not None))
+    if head.recovery.agrees and assignment.point in core.punctual:
+        readings = Bitmap.of(head.meters, (n for n, share in held.items() if not share.gap))
         if len((decided.included & assignment.expected) - readings):
             raise MessageError(RejectReason.CONFLICTING, f"decision of round {core.round} includes shares not held")
 

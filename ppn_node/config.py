@@ -6,9 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hushgrid.config import RoleConfig
-from hushgrid.link_settings import LinkSection
-from hushgrid.plan import Model, Name
+from hushgrid.shell.config import RoleConfig
+from hushgrid.wire.model import Model, Name
 
 
 class PpnSection(Model):
@@ -28,4 +27,3 @@ class PpnConfig(RoleConfig):
     """`hushgrid-ppn --config FILE.toml`."""
 
     ppn: PpnSection
-    link: LinkSection = LinkSection()

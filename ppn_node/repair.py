@@ -7,11 +7,28 @@ while its answers arrive. The cost is the loss fraction per share and request, n
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 #: Requests for the shares of a decided round that a PPN was away for, at least: with recovery `agree`, too.
 CATCH_UP_ATTEMPTS = 5
+
+
+class Turn(enum.Enum):
+    """Whose turn it is."""
+
+    WAIT = "wait"  # the round has not been quiet for long enough
+    ASK = "ask"  # what is missing is asked for now
+    OVER = "over"  # no more requests may be made
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStep:
+    """What follows for a round that is waited for. attempt: the number of the request to be made, from 1; 0 where there is none."""
+
+    turn: Turn
+    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -52,16 +69,16 @@ class Repairs:
         """When the round has been quiet for long enough, in the seconds of `now_seconds`."""
         return self._asking[round_number].quiet_since + self._pause_seconds
 
-    def step(self, round_number: int, now_seconds: float) -> int | None:
-        """The number of the request to be made now; 0 for none yet, None when no more may be made: then it is over."""
+    def step(self, round_number: int, now_seconds: float) -> RepairStep:
+        """What follows now; a request is counted as made."""
         asking = self._asking[round_number]
         if now_seconds < self.next_step(round_number):
-            return 0
+            return RepairStep(Turn.WAIT)
         if asking.attempt == asking.last:
-            return None
+            return RepairStep(Turn.OVER)
         asking.attempt += 1
         asking.quiet_since = now_seconds
-        return asking.attempt
+        return RepairStep(Turn.ASK, asking.attempt)
 
     def end(self, round_number: int) -> None:
         """Nothing is missing any more, or it is given up."""

@@ -6,31 +6,35 @@ What a method returns is to be sent; calling it again gives the same bytes (docs
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
-from hushgrid.control import (
-    Certificate,
+from hushgrid.core.recovery import Recovery
+from hushgrid.core.schedule import Window, window_of
+from hushgrid.core.sealing import Identity, SealingKey, verify
+from hushgrid.errors import MessageError, RejectReason
+from hushgrid.plan.parts import ConsumerEntry
+from hushgrid.statements.rounds import (
+    Contributors,
     Countersignature,
     DecisionCore,
     DecisionMessage,
     DecisionPage,
+    ReleaseCertificate,
     RosterPage,
     check_certificate,
     countersign,
 )
-from hushgrid.errors import MessageError, RejectReason
-from hushgrid.messages import AggregateFrame, AggregateText, aggregate_context
-from hushgrid.plan import ConsumerEntry, Recovery
-from hushgrid.schedule import Window, window_of
-from hushgrid.sealing import Identity, SealingKey, verify
-from ppn_node.admission import AdmittedShare, open_share
-from ppn_node.aggregation import DecidedRound, HeldShare, aggregate
-from ppn_node.agreement import RoundState, assemble, check_decision, roster_pages, withheld_reason
-from ppn_node.assignment import Assignment, ServedRule
-from ppn_node.journal import Journal, StoredRelease, StoredShare
-from ppn_node.workers import Workers
+from hushgrid.wire.aggregates import AggregateFrame, AggregateText, aggregate_context
+from ppn_node import freezing
+from ppn_node.aggregation import aggregate
+from ppn_node.agreement import assemble, check_decision, roster_pages, withheld_reason
+from ppn_node.freezing import Standing
+from ppn_node.intake import Admission, beside
+from ppn_node.shares.assignment import Assignment, ServedRule
+from ppn_node.shares.journal import Journal
+from ppn_node.shares.store import ShareStore
+from ppn_node.shares.values import HeldShare, RoundState, StoredRelease, StoredShare
 
 log = logging.getLogger("hushgrid.ppn")
 
@@ -42,40 +46,37 @@ class RoundRecord:
     state: RoundState
     pages: dict[int, DecisionPage] = field(default_factory=dict)
     core: DecisionCore | None = None
-    decided: DecidedRound | None = None
+    decided: Contributors | None = None
     countersignature: Countersignature | None = None
-    certificate: Certificate | None = None
-    settled: bool = False  # nothing more is taken in: no included share is missing, or they are given up
+    certificate: ReleaseCertificate | None = None
+    settled: bool = False  # nothing more is taken in: included shares that are missing are given up
 
 
 class Rounds:
     """See the module.
 
-    assignment_of: the plan in force for a round, as this PPN sees it. meter_key, consumer_key: AEAD keys by plan. add: how
-    aggregate shares are made; another than `aggregate` is for showing what a faulty PPN does. workers: who opens, keeps and adds the
-    shares, when not this process.
+    store: where the shares are. assignment_of: the plan in force for a round, as this PPN sees it. consumer_key: AEAD keys by
+    plan. add: how aggregate shares are made; another than `aggregate` is for showing what a faulty PPN does.
     """
 
     def __init__(
         self,
         journal: Journal,
+        store: ShareStore,
         identity: Identity,
         configurator: bytes,
         *,
         assignment_of: Callable[[int], Assignment | None],
-        meter_key: Callable[[Assignment, int], SealingKey],
         consumer_key: Callable[[Assignment, ConsumerEntry], SealingKey],
         add: Callable[..., AggregateText] = aggregate,
-        workers: Workers | None = None,
     ) -> None:
         self._journal = journal
+        self._store = store
         self._identity = identity
         self._configurator = configurator
         self._assignment_of = assignment_of
-        self._meter_key = meter_key
         self._consumer_key = consumer_key
         self._add = add
-        self._workers = workers
         self._held: dict[int, dict[int, HeldShare]] = {}
         self._records: dict[int, RoundRecord] = {}
         self.floor = journal.floor()
@@ -96,54 +97,23 @@ class Rounds:
         return record.state if record else RoundState.OPEN
 
     def held(self, round_number: int) -> dict[int, HeldShare]:
-        """The shares on disk of a round, by meter number; unsealed again after a restart."""
+        """The shares on disk of a round, by meter number."""
         if round_number not in self._held:
-            assignment = self._assignment_of(round_number)
-            self._held[round_number] = {} if assignment is None else self._reopen(round_number, assignment)
+            planned = self._assignment_of(round_number) is not None
+            self._held[round_number] = self._store.held(round_number) if planned else {}
         return self._held[round_number]
 
-    def _reopen(self, round_number: int, assignment: Assignment) -> dict[int, HeldShare]:
-        found: dict[int, HeldShare] = {}
-        if self._workers is not None:
-            # What lies here is from a time without workers.
-            before = self._journal.shares(round_number)
-            if before:
-                self._workers.keep(before)
-            return self._workers.held(round_number)
-        for stored in self._journal.shares(round_number):
-            share = open_share(
-                stored.number,
-                stored.sealed,
-                round_number,
-                assignment,
-                lambda n: self._meter_key(assignment, n),
-                stored.attempt,
-            )
-            found[stored.number] = HeldShare(share.sharing_id, share.elements, share.attempt)
-        return found
+    def admission(self, share: StoredShare) -> Admission:
+        """What becomes of a genuine share: it is on disk already, beside another of its reading, taken, or not."""
+        found = beside(share, self.held(share.round).get(share.number))
+        return found or self.takes(share.round, share.number)
 
-    def known(self, share: AdmittedShare) -> bool:
-        """True when this very share is on disk already; MessageError(CONFLICTING) for another sharing of its reading."""
-        before = self.held(share.round).get(share.number)
-        if before is None:
-            return False
-        if before.sharing_id != share.sharing_id:
-            raise MessageError(RejectReason.CONFLICTING, f"meter {share.number} round {share.round}")
-        return True
-
-    def keep(self, shares: list[AdmittedShare], version_of: Callable[[int], int]) -> None:
+    def keep(self, shares: Iterable[StoredShare]) -> None:
         """Put new shares on disk, then count them as held. A receipt may follow."""
         fresh = {(s.round, s.number): s for s in shares if s.number not in self.held(s.round)}
-        stored = [
-            StoredShare(s.round, s.number, s.sharing_id, s.elements is None, version_of(s.round), s.sealed, s.attempt)
-            for s in fresh.values()
-        ]
-        if self._workers is not None:
-            self._workers.keep(stored)
-        else:
-            self._journal.add_shares(stored)
+        self._store.keep(fresh.values())
         for share in fresh.values():
-            self.held(share.round)[share.number] = HeldShare(share.sharing_id, share.elements, share.attempt)
+            self.held(share.round)[share.number] = HeldShare(share.sharing_id, share.gap, share.attempt)
 
     # Freeze and roster
 
@@ -164,33 +134,23 @@ class Rounds:
             record.state = RoundState.ROSTERED
         return roster_pages(round_number, assignment, self.held(round_number))
 
-    def takes(self, round_number: int, number: int) -> bool | None:
-        """Whether a share of this meter is counted now: yes, never, or None while that is not decided.
-
-        Yes while the round is open; afterwards only for a meter of the contributor set whose share this PPN lacks (it was away
-        when the others sent their rosters), until the round is settled here.
-        """
+    def standing(self, round_number: int) -> Standing:
+        """What `freezing` decides by."""
         record = self._records.get(round_number)
-        if round_number >= self.floor and record is None:
-            return True
-        if record is None or record.settled or self.recovery(round_number) is Recovery.NONE:
-            return False
-        return number in record.decided.included if record.decided is not None else None
+        included = record.decided.included if record and record.decided else None
+        given_up = record is not None and record.settled
+        return Standing(self.state(round_number), self.recovery(round_number), included, given_up)
+
+    def takes(self, round_number: int, number: int) -> Admission:
+        """Whether a share of this meter that is not on disk counts now: TAKEN, CLOSED or NOT_YET."""
+        return freezing.takes(self.standing(round_number), number)
 
     def lacks(self, round_number: int) -> bool:
         """Whether this PPN waits for shares: of any meter while the round is open, of included ones once it is decided."""
-        if round_number < self.floor:
-            return False
         assignment = self._assignment_of(round_number)
-        if assignment is None or len(self.held(round_number)) >= len(assignment.meters):
+        if round_number < self.floor or assignment is None:
             return False
-        record = self._records.get(round_number)
-        if record is None:
-            return True
-        if record.settled or record.decided is None:
-            return False
-        wanted = record.decided.included & assignment.expected
-        return any(number not in self.held(round_number) for number in wanted)
+        return freezing.lacks(self.standing(round_number), assignment.expected, self.held(round_number))
 
     def wanted(self, round_number: int) -> dict[str, list[int]]:
         """The meters whose shares `lacks` speaks of, rising, by the pseudonym that carries them."""
@@ -269,7 +229,7 @@ class Rounds:
         record.decided, record.countersignature, record.state = decided, signature, RoundState.DECIDED
         return signature
 
-    def hear_certificate(self, certificate: Certificate) -> bool:
+    def hear_certificate(self, certificate: ReleaseCertificate) -> bool:
         """Take in the leave to release a round; True when it is new. MessageError when it is not valid."""
         record, assignment = self._records.get(certificate.round), self._assignment_of(certificate.round)
         if certificate.round < self.floor or (record is not None and record.certificate is not None):
@@ -324,10 +284,7 @@ class Rounds:
         return record is not None and record.certificate is not None
 
     def _settled(self, round_number: int) -> bool:
-        """No share of the round will come any more; with recovery `none` nothing is waited for."""
-        if self.recovery(round_number) is Recovery.NONE or self._records[round_number].settled:
-            return True
-        return not self.lacks(round_number)
+        return freezing.is_settled(self.standing(round_number), lacks=self.lacks(round_number))
 
     def _release(self, served: ServedRule, window: Window, assignment: Assignment) -> StoredRelease:
         rule = served.rule
@@ -339,7 +296,7 @@ class Rounds:
             raise MessageError(RejectReason.FUTURE_ROUND, f"window {window.first} of rule {rule.number} is not decided")
         text = self._add(
             assignment.head, rule, served.cohort, window=window, decisions=decisions, held=held, withheld=withheld,
-            sums=None if self._workers is None else partial(self._sum_elsewhere, self._workers, assignment),
+            sums=lambda pairs: self._store.sums(assignment.head.version, pairs, assignment.head.field),
         )  # fmt: skip
         frame = self._seal(text, served, window, assignment)
         release = StoredRelease(rule.number, window.first, rule.consumer, frame.to_bytes())
@@ -349,12 +306,6 @@ class Rounds:
             text.included, text.expected,
         )  # fmt: skip
         return release
-
-    @staticmethod
-    def _sum_elsewhere(
-        workers: Workers, assignment: Assignment, pairs: Mapping[int, Sequence[int]]
-    ) -> tuple[int, ...] | None:
-        return workers.sums(assignment.head.version, pairs, assignment.head.field)
 
     def _seal(self, text: AggregateText, served: ServedRule, window: Window, assignment: Assignment) -> AggregateFrame:
         rule, point = served.rule, assignment.point
@@ -383,8 +334,7 @@ class Rounds:
         if through < self.floor:
             return False
         self.floor = through + 1
-        if self._workers is not None:
-            self._workers.forget(self.floor)
+        self._store.forget(self.floor)
         self._journal.raise_floor(self.floor)
         for table in (self._records, self._held):
             for round_number in [r for r in table if r <= through]:

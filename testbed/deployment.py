@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from configurator.registry import Registry
-from hushgrid.control import Role
-from hushgrid.keyring import Keyring
-from hushgrid.plan import Mechanism, Recovery
-from hushgrid.sealing import Agreement, Identity
-from testbed.broker import RunningBroker
+from configurator.registry.registry import Registry
+from hushgrid.core.sealing import Agreement, Identity
+from hushgrid.shell.keyring import Keyring
+from hushgrid.wire.model import Mechanism
+from hushgrid.wire.role import Role
+from testbed.brokers.broker import RunningBroker
+from testbed.choices.layout import ConsumerWish, coverage_floor, stations_of
+from testbed.choices.parameters import Parameters
 from testbed.households import Truth, write_slices
 from testbed.launch import Launch
-from testbed.layout import ConsumerWish, coverage_floor
-from testbed.parameters import Parameters
 
 CONFIGURATOR = "configurator"
 GRID = "testbed"
-_METERS_PER_FLEET, _MOST_FLEETS = 50, 4
 #: A round is asked for again when nothing of it has come for so long: longer than a busy machine takes to answer.
 _REPAIR_PAUSE_SECONDS = 1.0
 #: No rule is judged before all agents are there: with many of them on a busy machine that takes a while.
@@ -60,16 +60,6 @@ class Deployment:
         return self.directory / agent
 
 
-def stations_of(meters: tuple[str, ...], *, process_per_meter: bool) -> dict[str, tuple[str, ...]]:
-    """Which process carries which meters: one each, or a few fleets of neighbours."""
-    if process_per_meter:
-        return {meter: (meter,) for meter in meters}
-    fleets = min(_MOST_FLEETS, -(-len(meters) // _METERS_PER_FLEET))
-    size = -(-len(meters) // fleets)
-    groups = [meters[start : start + size] for start in range(0, len(meters), size)]
-    return {f"fleet-{number}": group for number, group in enumerate(groups, start=1)}
-
-
 def who_takes_part(
     parameters: Parameters,
     truth: Truth,
@@ -86,11 +76,39 @@ def who_takes_part(
         directory=directory,
         ppns=tuple(f"ppn-{number}" for number in range(1, parameters.serving_ppns + 1)),
         consumers=consumers,
-        stations=stations_of(truth.meters, process_per_meter=parameters.process_per_meter),
+        stations=stations_of(truth.meters, process_per_meter=parameters.machine.process_per_meter),
         conductor=conductor[0],
         conductor_agreement=conductor[1],
         stations_directory=stations_directory,
     )
+
+
+def found(state: Path, agents: Sequence[tuple[str, Role]]) -> tuple[bytes, dict[str, str]]:
+    """Make a configurator's identity, and a one-time token for everybody. state: the configurator's directory."""
+    keyring = Keyring(state / "keys.sqlite")
+    identity = keyring.identity(CONFIGURATOR).public
+    keyring.close()
+    registry = Registry(state / "registry.sqlite")
+    tokens = registry.agents.issue_tokens(agents)
+    registry.close()
+    return identity, tokens
+
+
+def write_configuration(directory: Path, agent: str, content: dict[str, Any]) -> Path:
+    """An agent's configuration in its own directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{agent}.toml"
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    return path
+
+
+def write_private(directory: Path, name: str, content: str) -> Path:
+    """A file in an agent's own directory that only its owner can read."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / name
+    path.touch(mode=0o600)
+    path.write_text(content, encoding="ascii")
+    return path
 
 
 class Deployer:
@@ -124,20 +142,15 @@ class Deployer:
     def prepare(self) -> None:
         """Make the configurator's identity and everybody's one-time token."""
         d = self.deployment
-        keyring = Keyring(d.state(CONFIGURATOR) / "keys.sqlite")
-        self._identity = keyring.identity(CONFIGURATOR).public
-        keyring.close()
         agents = [(ppn, Role.PPN) for ppn in d.ppns]
         agents += [(consumer, Role.CONSUMER) for consumer in d.consumers]
         agents += [(meter, Role.METER) for meter in self._truth.meters]
-        if not self._parameters.process_per_meter:
+        if not self._parameters.machine.process_per_meter:
             agents += [(fleet, Role.CARRIER) for fleet in d.stations]
-        registry = Registry(d.state(CONFIGURATOR) / "registry.sqlite")
-        self._tokens = registry.issue_tokens(agents)
-        registry.close()
+        self._identity, self._tokens = found(d.state(CONFIGURATOR), agents)
         self._roles = {**dict(agents), CONFIGURATOR: Role.CONFIGURATOR}
         if self._broker.entrance is not None:
-            carried = set() if self._parameters.process_per_meter else set(self._truth.meters)
+            carried = set() if self._parameters.machine.process_per_meter else set(self._truth.meters)
             coming = [(agent, role) for agent, role in agents if agent not in carried]
             self._tokens = self._broker.entrance.admit(coming, self._tokens, CONFIGURATOR)
 
@@ -149,12 +162,16 @@ class Deployer:
             section = {
                 "operator": f"operator-{ppn}",
                 "repair_pause_seconds": _REPAIR_PAUSE_SECONDS,
-                "workers": p.ppn_workers,
+                "workers": p.grid.ppn_workers,
             }
-            launch = self._write("ppn", ppn, "ppn_node", self._role(ppn) | {"ppn": section, "link": self._link()})
-            if ppn in p.lies:
-                towards = p.lies[ppn]
-                launch = replace(launch, module="testbed.liar", options=("--towards", towards) if towards else ())
+            launch = self._write(
+                "ppn", ppn, "testbed.agents.ppn", self._role(ppn) | {"ppn": section, "link": self._link()}
+            )
+            if ppn in p.harms.lies:
+                towards = p.harms.lies[ppn]
+                launch = replace(
+                    launch, module="testbed.agents.liar", options=("--towards", towards) if towards else ()
+                )
             launches.append(launch)
         for consumer, wishes in d.consumers.items():
             rules = [
@@ -163,11 +180,12 @@ class Deployer:
                     "cohort": w.cohort if isinstance(w.cohort, str) else list(w.cohort),
                     "window_rounds": w.window_rounds,
                     "mechanism": w.mechanism.value,
+                    **({} if w.minimum_contributors is None else {"minimum_contributors": w.minimum_contributors}),
                 }
                 for w in wishes
             ]
-            patience = {"patience_seconds": _SHORT_PATIENCE_SECONDS} if p.misses_ppns else {}
-            if p.self_masks:
+            patience = {"patience_seconds": _SHORT_PATIENCE_SECONDS} if p.harms.misses_ppns else {}
+            if p.masking.self_masks:
                 patience = {"patience_seconds": _CLOSING_PATIENCE_SECONDS}
             content = self._role(consumer) | {"consumer": {"rules": rules} | patience}
             launches.append(self._write("consumer", consumer, "consumer_node", content))
@@ -184,19 +202,26 @@ class Deployer:
                 "first_round": self._truth.first_round,
                 "last_round": self._truth.last_round,
             },
-            "link": self._link(),
             # With repair a PPN asks for what is missing; a station repeats of itself only what was never answered.
-            "outbox": {"repeat_seconds": 10.0 if p.recovery is Recovery.REPAIR and d.ppns else 2.0},
+            "outbox": {"repeat_seconds": 10.0 if p.grid.recovery.asks and d.ppns else 2.0},
         }
-        if p.process_per_meter:
+        if p.machine.process_per_meter and self._link_is_perfect():
             return self._write("meter", station, "meter_agent", content)
+        content["link"] = self._link()
+        if p.machine.process_per_meter:
+            return self._write("meter", station, "testbed.agents.meter", content)
         content["fleet"] = {"tokens_file": str(self._home(station) / self._fleet_tokens(station, meters).name)}
-        return self._write("meter", station, "testbed.fleet", content)
+        return self._write("meter", station, "testbed.agents.fleet", content)
 
     def _link(self) -> dict[str, Any]:
         """What the link does from the first round on; later stages come from the conductor."""
         stage = self._parameters.link_stages(self._truth.first_round)[0]
         return stage.model_dump(mode="json", exclude={"from_round"}, exclude_none=True)
+
+    def _link_is_perfect(self) -> bool:
+        """Whether nothing is ever lost or late: then meters are the deployed ones."""
+        stages = self._parameters.link_stages(self._truth.first_round)
+        return all(stage.model.lossless and stage.model.punctual for stage in stages)
 
     def _home(self, agent: str) -> Path:
         if self._inside is None:
@@ -207,10 +232,7 @@ class Deployer:
         return self._secret(station, "tokens.json", json.dumps({meter: self._tokens[meter] for meter in meters}))
 
     def _write(self, role: str, agent: str, module: str, content: dict[str, Any]) -> Launch:
-        directory = self.deployment.state(agent)
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{agent}.toml"
-        path.write_text(tomli_w.dumps(content), encoding="utf-8")
+        path = write_configuration(self.deployment.state(agent), agent, content)
         return Launch(role, agent, module, self._home(agent) / path.name)
 
     def _service(self, agent: str) -> dict[str, Any]:
@@ -247,51 +269,51 @@ class Deployer:
         return {"token_file": str(self._home(agent) / self._secret(agent, "token", self._tokens[agent]).name)}
 
     def _secret(self, agent: str, name: str, content: str) -> Path:
-        """A file in an agent's own directory that only its owner can read."""
-        path = self.deployment.state(agent) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(content, encoding="ascii")
-        return path
+        return write_private(self.deployment.state(agent), name, content)
 
     def _role(self, agent: str) -> dict[str, Any]:
         p = self._parameters
-        floors = {"minimum_contributors": p.minimum_contributors, "unsafe_published": p.unsafe_published}
+        floors = {"minimum_contributors": p.grid.minimum_contributors, "unsafe_published": p.masking.unsafe_published}
         return self._service(agent) | {"configurator": {"identity": self._identity.hex()}, "floors": floors}
 
     def _configurator(self) -> dict[str, Any]:
         p = self._parameters
-        patience = {"roster_patience_seconds": _SHORT_PATIENCE_SECONDS} if p.misses_ppns else {}
+        patience = {"roster_patience_seconds": _SHORT_PATIENCE_SECONDS} if p.harms.misses_ppns else {}
         masking = {}
-        if p.mechanism is not Mechanism.SHARES:
+        if p.masking.mechanism is not Mechanism.SHARES:
             section = {
-                "graph": p.graph,
-                "variant": p.variant.value,
-                "unsafe_published": p.unsafe_published,
-                "period_rounds": p.period,
-                "colluders": p.colluders,
-                "self_masks": p.self_masks,
-                "losses_borne": p.borne,
+                "graph": p.masking.graph,
+                "variant": p.masking.variant.value,
+                "unsafe_published": p.masking.unsafe_published,
+                "period_rounds": p.masking.period,
+                "colluders": p.masking.colluders,
+                "self_masks": p.masking.self_masks,
+                "losses_borne": p.masking.borne,
             }
             masking = {"pairwise": section}
         return (
             self._service(CONFIGURATOR)
             | masking
             | {
-                "agreement": patience | {"kept_rounds": p.rounds + p.epoch_rounds, "pending_seconds": _PENDING_SECONDS},
-                "placement": {"away_seconds": p.away_seconds},
+                "agreement": patience
+                | {"kept_rounds": p.play.rounds + p.grid.epoch_rounds, "pending_seconds": _PENDING_SECONDS},
+                "policy": p.file.sections.get("policy", {}),
+                "placement": {"away_seconds": p.grid.away_seconds} | p.file.sections.get("placement", {}),
                 "plan": {
-                    "threshold": p.threshold,
-                    "width": p.width,
+                    "threshold": p.grid.threshold,
+                    "width": p.grid.width,
                     "modulus": p.modulus_in_force,
-                    "reading_bound_watt_hours": p.reading_bound_watt_hours,
+                    "reading_bound_watt_hours": p.grid.reading_bound_watt_hours,
                     "interval_seconds": self._truth.interval_seconds,
-                    "recovery": p.recovery.value,
-                    "repair_attempts": p.repair_attempts,
-                    "minimum_contributors": p.minimum_contributors,
-                    "coverage_floor_fraction": float(coverage_floor(len(self._truth.meters), p.minimum_contributors)),
-                    "epoch_rounds": p.epoch_rounds,
+                    "recovery": p.grid.recovery.value,
+                    "repair_attempts": p.grid.repair_attempts,
+                    "minimum_contributors": p.grid.minimum_contributors,
+                    "coverage_floor_fraction": float(
+                        coverage_floor(len(self._truth.meters), p.grid.minimum_contributors)
+                    ),
+                    "epoch_rounds": p.grid.epoch_rounds,
                     "first_round": self._truth.first_round,
-                },
+                }
+                | p.file.sections.get("plan", {}),
             }
         )

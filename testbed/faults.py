@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hushgrid.errors import ConfigurationError
-
 
 class Harm(enum.StrEnum):
     """One thing that can be done to an agent or to the broker. Only containers can be cut off from their network."""
@@ -50,9 +48,11 @@ class Spell:
         return f"{self.option} {self.agent}@{rounds}"
 
 
-def check_apart(spells: Iterable[Spell]) -> None:
-    """ConfigurationError when two harms come to one agent at once: whoever is away can neither be killed nor leave again."""
+def overlaps(spells: Iterable[Spell]) -> list[str]:
+    """One line for every two harms that come to one agent at once: whoever is away can neither be killed nor leave again."""
     ordered = sorted(spells, key=lambda spell: (spell.agent, spell.first))
-    for earlier, later in itertools.pairwise(ordered):
-        if earlier.agent == later.agent and (earlier.last is None or later.first <= earlier.last):
-            raise ConfigurationError(f"{earlier} and {later} overlap: one harm of an agent ends before its next begins")
+    return [
+        f"{earlier} and {later} overlap: one harm of an agent ends before its next begins"
+        for earlier, later in itertools.pairwise(ordered)
+        if earlier.agent == later.agent and (earlier.last is None or later.first <= earlier.last)
+    ]

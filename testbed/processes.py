@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -15,29 +14,24 @@ from pathlib import Path
 import psutil
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.runtime import EXIT_CONFIGURATION
+from hushgrid.shell.runtime import EXIT_CONFIGURATION
 from testbed.faults import Harm
 from testbed.launch import Launch
+from testbed.warm import MODULES, WarmParent, WarmProcess, available, die_with_parent
 
 log = logging.getLogger("hushgrid.processes")
 
-_PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 10.0
 _RESTART_FIRST_SECONDS, _RESTART_MOST_SECONDS = 0.2, 3.0
 _LONG_LIFE_SECONDS = 5.0
-# Looked up here and not in the child: between fork and exec as little as possible may happen.
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-
-def _die_with_parent() -> None:
-    """In the child, before exec: the kernel kills it when the testbed dies, however that happens."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(slots=True)
 class Child:
-    """One role's process, through its restarts. exit_code: of the last incarnation that ended; on_trial: that it ends is no
-    failure yet, whoever started it sees to that.
+    """One role's process, through its restarts.
+
+    exit_code: of the last incarnation that ended. on_trial: that it ends is no failure yet, whoever started it sees to that.
+    launch: what it is, for those that a warm parent may fork.
     """
 
     role: str
@@ -45,12 +39,13 @@ class Child:
     command: list[str]
     log_file: Path
     restarts: int
-    process: asyncio.subprocess.Process | None = None
+    process: asyncio.subprocess.Process | WarmProcess | None = None
     exit_code: int | None = None
     pids: list[int] = field(default_factory=list)
     stopping: bool = False
     on_trial: bool = False
     watcher: asyncio.Task[None] | None = None
+    launch: Launch | None = None
 
     @property
     def pid(self) -> int:
@@ -77,15 +72,23 @@ class Supervisor:
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._warm: WarmParent | None = None
+
+    async def warm_up(self) -> None:
+        """From now on agents are forked from a parent that has imported what they import, where that can be had."""
+        if available():
+            with contextlib.suppress(OSError):
+                self._warm = await WarmParent.begin()
 
     async def start(
-        self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20, *, on_trial: bool = False
-    ) -> Child:
+        self, role: str, agent: str, command: list[str], log_file: Path, restarts: int = 20, *, on_trial: bool = False,
+        launch: Launch | None = None,
+    ) -> Child:  # fmt: skip
         """Start a child; it is started again up to `restarts` times when it ends unasked, but not for exit status 2.
 
         ConfigurationError when there is no such program.
         """
-        child = Child(role, agent, command, log_file, restarts, on_trial=on_trial)
+        child = Child(role, agent, command, log_file, restarts, on_trial=on_trial, launch=launch)
         try:
             await self._spawn(child)
         except OSError as error:
@@ -97,20 +100,34 @@ class Supervisor:
     async def launch(self, launch: Launch, directory: Path) -> Child:
         """Start an agent as it was written down; its log goes to `directory/log`."""
         command = [sys.executable, *launch.arguments]
-        return await self.start(launch.role, launch.agent, command, directory / "log" / f"{launch.agent}.log")
+        log_file = directory / "log" / f"{launch.agent}.log"
+        return await self.start(launch.role, launch.agent, command, log_file, launch=launch)
 
     async def _spawn(self, child: Child) -> None:
         child.log_file.parent.mkdir(parents=True, exist_ok=True)
+        child.process = await self._forked(child) or await self._started(child)
+        child.pids.append(child.process.pid)
+
+    async def _forked(self, child: Child) -> WarmProcess | None:
+        """Its process from the warm parent; None when it is to be started cold."""
+        if self._warm is None or child.launch is None or child.launch.module not in MODULES:
+            return None
+        try:
+            return await self._warm.start(child.launch, child.log_file)
+        except OSError:
+            return None
+
+    @staticmethod
+    async def _started(child: Child) -> asyncio.subprocess.Process:
         with child.log_file.open("ab") as sink:
-            child.process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *child.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
-        child.pids.append(child.process.pid)
 
     async def _watch(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
@@ -204,10 +221,14 @@ class Supervisor:
         for child in self.children:
             if child.role == "broker":
                 await self.stop(child)
+        if self._warm is not None:
+            await self._warm.close()
 
     def left_running(self) -> list[int]:
         """Started processes that still live, and what they started; empty after `stop_all`."""
         sessions = {pid for child in self.children for pid in child.pids}
+        if self._warm is not None:
+            sessions.add(self._warm.pid)
         living = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
@@ -215,6 +236,24 @@ class Supervisor:
                     living.append(process.pid)
         return living
 
+    def gone(self) -> list[str]:
+        """Which children do not run now, in words."""
+        found = []
+        for child in self.children:
+            if not child.running:
+                status = "" if child.exit_code is None else f" (ended with status {child.exit_code})"
+                found.append(f"{child.id}{status}")
+            elif _stands_still(child.pid):
+                found.append(f"{child.id} (stopped)")
+        return found
+
     def rows(self) -> list[dict[str, object]]:
         """One row per child for the report."""
         return [{"role": c.role, "id": c.id, "pid": c.pid, "exit_code": c.exit_code} for c in self.children]
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether a process waits for SIGCONT."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    return False

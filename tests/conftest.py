@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import ROOT
 
-from testbed.engines import ENGINES, program
+from testbed.brokers.engines import ENGINES, program
 
-ROOT = Path(__file__).resolve().parent.parent
 # How long an example takes says nothing on a machine that does other things.
 settings.register_profile("hushgrid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hushgrid")
@@ -20,8 +24,61 @@ REQUIRE_ALL = bool(os.environ.get("HUSHGRID_REQUIRE_ALL"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the simulation of tests/simulation is."""
-    parser.addoption("--histories", type=int, default=10_000, help="random histories to play (tests/simulation)")
+    """How much of what is random is played: a part that another commit draws anew, or all."""
+    parser.addoption("--long", action="store_true", help="play all random histories, not this commit's part")
+    parser.addoption(
+        "--histories", type=int, default=10_000, help="how many random histories all are (tests/simulation)"
+    )
+
+
+#: Tests that share what is dear to start, or would be in each other's way, by how their names begin: one process plays all of a group.
+TOGETHER = {
+    "tests/broker/test_broker_conformance.py": "brokers",
+    "tests/deployment/test_compose.py": "containers",
+    "tests/deployment/test_faults.py": "containers",
+    "tests/meter_agent/test_arm64.py": "emulation",
+    "tests/meter_agent/test_systemd.py": "emulation",
+    "tests/meter_agent/test_pi_guide.py": "emulation",
+    "tests/docs/test_operations.py": "pages",
+    "tests/docs/test_readme.py": "pages",
+    "tests/testbed/whole/test_transcript.py::test_a_transcript": "overheard",
+    "tests/testbed/whole/test_transcript.py::test_frames": "overheard",
+    "tests/configurator/placement/test_exact.py::test_fifty": "costs",
+    "tests/experiments/pairwise/test_attack.py::test_the_default": "costs",
+    "tests/meter_agent/test_limits.py::test_a_running_meter": "costs",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Who plays what where several processes do; xdist's own groups are lost on pytest 9.2, whose names of tests do not change."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  # where there is none, nobody asks
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((group for begin, group in TOGETHER.items() if nodeid.startswith(begin)), nodeid)
+
+    return Together(config, log)
+
+
+def commit() -> str:
+    """What stands checked out; a name for it where there is no git."""
+    asked = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """What the random tests draw from."""
+    return "random tests: all" if config.getoption("--long") else f"random tests: the part of {commit()} (--long: all)"
+
+
+@pytest.fixture
+def part(pytestconfig: pytest.Config) -> random.Random | None:
+    """What chooses the part of this commit; None for all."""
+    return None if pytestconfig.getoption("--long") else random.Random(commit())
 
 
 def absent(reason: str) -> None:
@@ -48,7 +105,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def needs_engine() -> Callable[[str], None]:
-    """Makes sure that an engine of `testbed.engines` can be started here."""
+    """Makes sure that an engine of `testbed.brokers.engines` can be started here."""
 
     def check(name: str) -> None:
         missing = ENGINES[name].missing()
@@ -73,3 +130,10 @@ def docker_compose() -> list[str]:
     if shutil.which("docker") is None:
         absent("docker-compose is not installed")
     return ["docker", "compose"]
+
+
+@pytest.fixture(scope="session")
+def template(shared_data: Path) -> bytes:
+    """A telegram of a DSMR 5 meter, to be filled with registers."""
+    content = json.loads((shared_data / "telegrams" / "dsmr_p1.json").read_text(encoding="utf-8"))
+    return next(t["raw"] for t in content["telegrams"] if t["name"] == "TELEGRAM_V5").encode("latin-1")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 import pytest
+from support import ROOT
 
 from configurator.config import ConfiguratorConfig
 from consumer_node.config import ConsumerConfig
-from hushgrid.config import load
 from hushgrid.errors import ConfigurationError
+from hushgrid.shell.config import load
 from meter_agent.config import MeterConfig
 from ppn_node.config import PpnConfig
+from testbed.agents.ppn import LinkedPpnConfig
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "deploy" / "samples"
 #: The one that `hushgrid-meter` writes where there is none.
 METER_SAMPLE = ROOT / "meter_agent" / "sample.toml"
@@ -31,6 +32,16 @@ def test_there_is_a_sample_for_every_role_and_no_other():
 @pytest.mark.parametrize("role", ROLES)
 def test_a_sample_loads(role):
     load(ROLES[role], sample(role))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_sample_is_good_for_a_broker_with_doors_when_its_lines_for_that_are_put_in(tmp_path, role):
+    text = sample(role).read_text()
+    for line in ("ca_file = ", "[authority]", 'url = "tls://'):
+        text = re.sub(rf"^# ({re.escape(line)})", r"\1", text, flags=re.MULTILINE)
+    (tmp_path / "agent.toml").write_text(text)
+    config = load(ROLES[role], tmp_path / "agent.toml")
+    assert None not in (config.agent.token_file, config.broker.ca_file, config.authority.url)
 
 
 def test_the_environment_overrides_the_file(monkeypatch):
@@ -67,5 +78,5 @@ def test_bursts_that_cannot_be_played_are_one_line_that_names_the_section(tmp_pa
     bursts = f"\n[link.bursts]\nenter_fraction = {fraction}\nleave_fraction = {fraction}\n"
     path.write_text((SAMPLES / "ppn.toml").read_text() + bursts)
     with pytest.raises(ConfigurationError, match=r"link\.bursts: .*decides with probability") as refusal:
-        load(PpnConfig, path)
+        load(LinkedPpnConfig, path)
     assert "\n" not in str(refusal.value)

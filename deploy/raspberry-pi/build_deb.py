@@ -21,8 +21,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LIBRARY = "usr/lib/hushgrid-meter"
-#: What a meter never runs.
-OTHER_ROLES = ("ppn_node", "consumer_node", "configurator", "testbed", "experiments")
+#: What a meter runs of hushgrid's own; every other folder of the wheel is another role's.
+OURS = frozenset({"hushgrid", "meter_agent"})
 #: What some wheels carry along at the top of site-packages.
 NOT_PACKAGES = ("tests", "test", "test_asyncio.py", "sml-mqtt-bridge.py", "sml-mqtt-bridge.service")
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
@@ -45,9 +45,11 @@ def main() -> None:
 
 def build(scratch: Path, arch: str, python: str, output: Path) -> Path:
     """Build one package; returns its path."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    version = project["project"]["version"]
     tree = scratch / "tree"
-    unpack(download(scratch / "wheels", arch, python), tree / LIBRARY)
+    others = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) - OURS
+    unpack(download(scratch / "wheels", arch, python), tree / LIBRARY, others)
     install_files(tree)
     size_kibibytes = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) // 1024
     write_control(tree / "DEBIAN", version, arch, python, size_kibibytes)
@@ -75,13 +77,13 @@ def download(wheels: Path, arch: str, python: str) -> list[Path]:
     return sorted(wheels.glob("*.whl"))
 
 
-def unpack(wheels: list[Path], library: Path) -> None:
-    """Lay the wheels' packages beside each other."""
+def unpack(wheels: list[Path], library: Path, others: set[str]) -> None:
+    """Lay the wheels' packages beside each other, without those of other roles."""
     library.mkdir(parents=True)
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as content:
             content.extractall(library)
-    for name in (*OTHER_ROLES, *NOT_PACKAGES):
+    for name in (*sorted(others), *NOT_PACKAGES):
         path = library / name
         if path.is_dir():
             shutil.rmtree(path)

@@ -9,24 +9,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hushgrid.errors import ConfigurationError
-from meter_agent.sources.constructed import ConstructedHousehold, ConstructedHouseholds
 from meter_agent.sources.reading import Reading, ReplaySource, Source
-from meter_agent.sources.replay import CsvReplay, replay_csv
 
-__all__ = [
-    "LIVE_KINDS",
-    "ConstructedHousehold",
-    "ConstructedHouseholds",
-    "CsvReplay",
-    "Reading",
-    "ReplaySource",
-    "Source",
-    "SourceKind",
-    "open_source",
-    "replay_csv",
-]
+if TYPE_CHECKING:
+    from meter_agent.sources.files.tables import Said
+
+__all__ = ["LIVE_KINDS", "Reading", "ReplaySource", "Source", "SourceKind", "open_source"]
 
 
 class SourceKind(enum.StrEnum):
@@ -55,18 +46,25 @@ def open_source(
     last_round: int | None,
     interval_seconds: int,
     seed: int,
+    said: Said = None,
 ) -> dict[str, ReplaySource]:
     """One source per meter; a file that serves several meters is read once.
 
-    path: for `csv` only. first_round, last_round: what is kept in memory, both inclusive; None for no limit on that side.
-    seed: for `constructed` only. ConfigurationError when the source cannot be used.
+    path, said: for `csv` only: the file, and what a person says of its table. first_round, last_round: what is kept in memory,
+    both inclusive; None for no limit on that side. seed: for `constructed` only. ConfigurationError when the source cannot be
+    used.
     """
     if kind == SourceKind.CONSTRUCTED:
+        from meter_agent.sources.constructed import ConstructedHouseholds  # noqa: PLC0415 - as below
+
         households = ConstructedHouseholds(seed, interval_seconds)
         return {meter: households.household(meter) for meter in meters}
     if kind == SourceKind.CSV:
         if path is None:
             raise ConfigurationError("a source of kind csv needs a path")
-        return dict(replay_csv(path, meters, first_round, last_round, interval_seconds))
+        # Each meter has one kind of source, and no memory for the others.
+        from meter_agent.sources.files.tables import read_table  # noqa: PLC0415
+
+        return dict(read_table(path, said, meters, first_round, last_round, interval_seconds))
     known = ", ".join(each.value for each in SourceKind if each not in LIVE_KINDS)
     raise ConfigurationError(f"the source kind {kind} is unknown; known are {known}")

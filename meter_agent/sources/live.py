@@ -10,15 +10,17 @@ import asyncio
 import collections
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
-from meter_agent.config import MeterConfig, RegistersSection
-from meter_agent.register import Crossing, Doubt, Limits, Register, Sample, SampleRefusedError
-from meter_agent.register_memory import Closed, RegisterMemory
+from meter_agent.sources.gaps import Gap, GapWatch
+from meter_agent.sources.guard import Device, guarded
 from meter_agent.sources.reading import Reading
-from meter_agent.wall_clock import Instant, synchronised
+from meter_agent.sources.register import Crossing, Limits, Register
+from meter_agent.sources.register_memory import Closed, RegisterMemory
+from meter_agent.sources.sample import Doubt, Sample, SampleRefusedError
+from meter_agent.sources.sections import RegistersSection, SourceSection
+from meter_agent.sources.wall_clock import Instant, synchronised
 
 log = logging.getLogger("hushgrid.meter")
 
@@ -26,22 +28,11 @@ _CLOCK_CHECK_SECONDS = 10.0
 _SECONDS_PER_DAY = 86_400
 
 
-class Device(Protocol):
-    """What can be read. label: shown to a person."""
-
-    @property
-    def label(self) -> str: ...
-
-    def samples(self) -> AsyncGenerator[Sample | SampleRefusedError, None]:
-        """What the device says, as it says it, for ever; an error where that is not believed. Its own errors end nothing."""
-        ...
-
-
-def open_live(config: MeterConfig) -> LiveSource:
+def open_live(source: SourceSection, registers: RegistersSection, memory_file: Path) -> LiveSource:
     """The source of a configuration that names a real meter; ConfigurationError when it cannot be used."""
-    from meter_agent.sources.devices import open_device  # noqa: PLC0415 - it needs this module's names
+    from meter_agent.sources.devices.opening import open_device  # noqa: PLC0415 - it needs this module's names
 
-    return LiveSource(open_device(config.source), config.registers, config.agent.state_directory / "register.sqlite")
+    return LiveSource(open_device(source), registers, memory_file)
 
 
 class LiveSource:
@@ -66,6 +57,8 @@ class LiveSource:
         self._clock_checked_seconds = float("-inf")
         self._before: Instant | None = None
         self._interval_seconds = 0
+        self._missed = 0
+        self._watch: GapWatch | None = None
         self._memory: RegisterMemory | None = None
         self._register: Register | None = None
         self._begun = asyncio.Event()
@@ -81,13 +74,14 @@ class LiveSource:
         self._memory = RegisterMemory(self._memory_file, interval_seconds, keep_rounds)
         self._register = Register(limits, self._memory.opening())
         self._interval_seconds = interval_seconds
+        self._watch = GapWatch(interval_seconds, section.tolerance_seconds, self._now().unix_seconds)
         self._begun.set()
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        await self._begun.wait()
         try:
-            async with contextlib.aclosing(self._device.samples()) as samples:
+            await self._begun.wait()
+            async with contextlib.aclosing(guarded(self._device)) as samples:
                 async for sample in samples:
                     try:
                         await self._take(sample)
@@ -104,12 +98,20 @@ class LiveSource:
         while (settled := self._settled(round_number)) is None:
             patience = late_seconds - self._now().unix_seconds
             if patience <= 0:
-                return Reading(round_number, self._opened_memory().close_as_gap(round_number).watt_hours)
+                closed = self._opened_memory().close_as_gap(round_number)
+                if closed.watt_hours is None:
+                    self._tell_gap(round_number)
+                return Reading(round_number, closed.watt_hours)
             # Never long: the clock may be set meanwhile.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(patience, 5.0)), self._moved:
                     await self._moved.wait()
         return Reading(round_number, settled.watt_hours)
+
+    @property
+    def gaps(self) -> Mapping[Gap, int]:
+        """Rounds without a reading since the start, by why."""
+        return {} if self._watch is None else self._watch.counts
 
     def _opened_memory(self) -> RegisterMemory:
         if self._memory is None:
@@ -127,6 +129,8 @@ class LiveSource:
         if self._register is None:
             raise RuntimeError("the source has not begun")
         crossing = self._register.take(sample, now.unix_seconds)
+        if self._watch is not None:
+            self._watch.heard(now.unix_seconds, None)
         if crossing is not None:
             self._opened_memory().cross(crossing)
             self._tell(crossing)
@@ -139,9 +143,14 @@ class LiveSource:
         self._before = now
         if step_seconds and self._register is not None:
             spoilt = self._register.clock_stepped()
-            if spoilt is not None:
-                self._opened_memory().close_as_gap(spoilt)
+            if self._watch is not None:
+                self._watch.clock_set(now.unix_seconds)
             log.warning("the clock was set by %+.0f s: the round under way is stated as no reading", step_seconds)
+            if spoilt is not None:
+                if self._watch is not None:
+                    self._watch.clock_set(spoilt * self._interval_seconds)
+                self._opened_memory().close_as_gap(spoilt)
+                self._tell_gap(spoilt)
             self._clock_checked_seconds = float("-inf")
         if not self._section.require_synchronised_clock:
             return
@@ -151,10 +160,31 @@ class LiveSource:
             self._clock_checked_seconds = now.uptime_seconds
 
     def _tell(self, crossing: Crossing) -> None:
+        if crossing.late_seconds is not None:
+            self._missed += 1
+            if self._missed.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...
+                log.warning(
+                    "first sample %.0f s after a round began, %.0f are allowed: the rounds beside have no reading (%d times so far)",
+                    crossing.late_seconds,
+                    self._section.tolerance_seconds,
+                    self._missed,
+                )
         if crossing.closed is not None and crossing.watt_hours is None:
-            log.warning("round %d: a boundary was not seen, no reading", crossing.closed)
+            self._tell_gap(crossing.closed)
+
+    def _tell_gap(self, round_number: int) -> None:
+        """One line for each round without a reading, but not for each of many alike."""
+        told = self._watch.closed(round_number) if self._watch is not None else None
+        if self._watch is None or told is None:
+            return
+        gap, text = told
+        if self._watch.counts[gap].bit_count() == 1:
+            so_far = ", ".join(f"{count} because {each.value}" for each, count in sorted(self._watch.counts.items()))
+            log.warning("round %d has no reading: %s (rounds so far: %s)", round_number, text, so_far)
 
     def _refuse(self, error: SampleRefusedError) -> None:
+        if self._watch is not None:
+            self._watch.heard(self._now().unix_seconds, error.doubt)
         self.doubts[error.doubt] += 1
         if self.doubts[error.doubt].bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a lasting fault fills no log
             log.warning("%d samples not believed: %s", self.doubts[error.doubt], error)

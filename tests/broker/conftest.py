@@ -1,4 +1,4 @@
-"""A real Mosquitto with the doors of `configurator.broker_files`, and whoever wants to come in."""
+"""A real Mosquitto with the doors of `configurator.authority.mosquitto_files`, and whoever wants to come in."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import aiomqtt
 import psutil
 import pytest
 
-from configurator.authority import Authority, utc_now, write_secret
-from configurator.broker_files import BrokerFiles
-from hushgrid.access import CONDUCTED_DOORS, door_of
-from hushgrid.control import Role
+from configurator.authority.authority import Authority, utc_now, write_secret
+from configurator.authority.mosquitto_files import BrokerFiles
+from hushgrid.wire.access import CONDUCTED_DOORS, door_of
+from hushgrid.wire.role import Role
 from testbed.processes import Child, Supervisor
 
 GRID = "grid"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 120.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -88,6 +88,7 @@ class Doors:
 
     def context(self, certificate: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.directory / "broker" / "servers.pem")
+        context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python does by itself from 3.13 on
         if certificate is not None:
             context.load_cert_chain(certificate)
         return context

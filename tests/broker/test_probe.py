@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hushgrid.control import Role
 from hushgrid.errors import ConfigurationError
-from hushgrid.transport import MqttTransport, Probe, TlsFiles
+from hushgrid.shell.transport import MqttTransport, Probe, TlsFiles
+from hushgrid.wire.role import Role
 
 
 def probe(doors, certificate: Path | None, door: Role = Role.METER, *, stranger: bool = False) -> Probe:

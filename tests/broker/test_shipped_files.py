@@ -6,14 +6,15 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from click.testing import CliRunner
+from support import ROOT
 
-from configurator.broker_files import PORTS, BrokerFiles
-from configurator.enrol_command import enrol
-from hushgrid.access import ACCESS, CONDUCTED_DOORS, door_of, publish_filters, read_filters
-from hushgrid.control import Role
-from hushgrid.topics import Channel, inbox, topic
+from configurator.authority.command import enrol
+from configurator.authority.mosquitto_files import PORTS, BrokerFiles
+from hushgrid.wire.access import ACCESS, CONDUCTED_DOORS, door_of, publish_filters, read_filters
+from hushgrid.wire.role import Role
+from hushgrid.wire.topics import Channel, inbox, topic
 
-SHIPPED = Path(__file__).resolve().parents[2] / "broker"
+SHIPPED = ROOT / "broker"
 
 
 def test_the_shipped_files_are_the_ones_that_are_made(tmp_path: Path) -> None:

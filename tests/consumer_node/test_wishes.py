@@ -9,8 +9,8 @@ import pytest
 
 from consumer_node.config import WishSection
 from consumer_node.wishes import Wishes
-from hushgrid.control import RequestRule, RuleAnswer, RuleState, WithdrawRule
 from hushgrid.errors import ConfigurationError
+from hushgrid.statements.rules import RequestRule, RuleAnswer, RuleState, WithdrawRule
 
 
 def section(name="load", cohort="all", window=1):
@@ -75,8 +75,48 @@ def test_a_withdrawal_is_said_until_it_is_answered_and_outlives_the_configuratio
 def test_a_pending_answer_and_one_about_nothing_change_nothing(tmp_path):
     wishes = Wishes(tmp_path)
     wishes.ask(section())
+    wishes.answered(answer(number=1))
     assert not wishes.answered(answer(state=RuleState.PENDING))
     assert not wishes.answered(answer(name="other"))
+    assert wishes.find("load").describe() == "load: granted as number 1"
+
+
+def test_a_pending_answer_is_shown_and_the_wish_said_until_there_is_a_last_word(tmp_path):
+    wishes = Wishes(tmp_path)
+    wishes.ask(section())
+    pending = answer(state=RuleState.PENDING, reason="meters (m7) are expected")
+    assert wishes.answered(pending)
+    assert not wishes.answered(pending), "nothing new"
+    assert wishes.find("load").describe() == "load: not yet, because meters (m7) are expected"
+    assert wishes.find("load").open
+    assert wishes.answered(answer(number=3))
+    assert not wishes.find("load").open
+    assert not wishes.answered(pending), "it came late"
+    assert wishes.find("load").describe() == "load: granted as number 3"
+
+
+def test_what_was_refused_may_be_granted_later_and_what_is_granted_stays(tmp_path):
+    wishes = Wishes(tmp_path)
+    wishes.ask(section())
+    refused = answer(state=RuleState.REFUSED, reason="unknown meter m7")
+    assert wishes.answered(refused)
+    assert not wishes.answered(refused), "nothing new"
+    assert not wishes.answered(answer(state=RuleState.PENDING, reason="it came late"))
+    assert wishes.answered(answer(state=RuleState.REFUSED, reason="too few"))
+    assert wishes.find("load").describe() == "load: refused: too few"
+    assert wishes.answered(answer(number=4))
+    assert not wishes.answered(refused)
+    assert wishes.find("load").describe() == "load: granted as number 4"
+
+
+def test_a_pending_wish_that_is_given_up_waits_for_the_word_about_that(tmp_path):
+    wishes = Wishes(tmp_path)
+    wishes.ask(section())
+    wishes.answered(answer(state=RuleState.PENDING, reason="meters (m7) are expected"))
+    wishes.withdraw("load")
+    assert not wishes.answered(answer(state=RuleState.PENDING, reason="it came late"))
+    assert wishes.find("load").describe() == "load: withdrawal not answered yet"
+    assert wishes.answered(answer(state=RuleState.WITHDRAWN))
 
 
 def test_the_command_asks_lists_and_withdraws_beside_the_running_consumer(tmp_path):

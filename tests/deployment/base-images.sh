@@ -19,10 +19,23 @@ command -v mmdebstrap >/dev/null || { echo "the base images cannot be pulled, an
 [ "$(id -u)" = 0 ] || { echo "the base images cannot be pulled, and only root can build stand-ins" >&2; exit 1; }
 
 work=$(mktemp -d)
+cache=${HUSHGRID_CACHE:-$(dirname "$0")/../../.cache}
+mkdir -p "$cache"
 trap 'rm -rf "$work"' EXIT
 
-# debian FILE PACKAGES: a minimal Debian with these packages as a tar file. Documentation is of no use in a container.
+# debian FILE PACKAGES HOOK: a minimal Debian with these packages as a tar file. Documentation is of no use in a container.
+# What it is made of is fetched once: the file is kept under the hash of what was asked for.
 debian() {
+  local kept
+  kept=$cache/base-$(printf '%s\n' "$2" "${3//$work/}" | cat - "${4:-/dev/null}" | sha256sum | cut -c1-16).tar
+  if [ ! -f "$kept" ]; then
+    made "$1" "$2" "$3"
+    cp "$1" "$kept.$$" && mv "$kept.$$" "$kept"
+  fi
+  ln -sf "$(realpath "$kept")" "$1"
+}
+
+made() {
   mmdebstrap --quiet --variant=minbase --include="$2" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -51,7 +64,8 @@ SCRIPT
   debian "$work/mosquitto.tar" mosquitto,mosquitto-clients '
     chroot "$1" groupmod --gid 1883 mosquitto; chroot "$1" usermod --uid 1883 --gid 1883 mosquitto
     install -d -o 1883 -g 1883 "$1/mosquitto" "$1/mosquitto/config" "$1/mosquitto/data" "$1/mosquitto/log"
-    cp '"$work"'/docker-entrypoint.sh "$1/docker-entrypoint.sh"; : >"$1/mosquitto/config/mosquitto.conf"'
+    cp '"$work"'/docker-entrypoint.sh "$1/docker-entrypoint.sh"; : >"$1/mosquitto/config/mosquitto.conf"' \
+    "$work/docker-entrypoint.sh"
   docker import \
     --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
     --change 'VOLUME ["/mosquitto/data", "/mosquitto/log"]' --change 'EXPOSE 1883' \

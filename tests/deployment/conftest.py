@@ -13,8 +13,7 @@ from pathlib import Path
 import docker
 import pytest
 from docker.errors import DockerException
-
-ROOT = Path(__file__).resolve().parents[2]
+from support import ROOT
 
 IMAGES = "hushgrid-test"
 ROLES = ("meter", "ppn", "consumer", "configurator", "testbed")

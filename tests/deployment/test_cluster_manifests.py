@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import kubernetes_validate
@@ -16,13 +18,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from support import ROOT
 
+from configurator.authority.installation import AUTHORITY_PORT, CONFIGURATOR, Installation, deploy
+from configurator.authority.mosquitto_files import PORTS, BrokerFiles
+from configurator.config import ConfiguratorConfig
 from consumer_node.config import ConsumerConfig
-from hushgrid.config import load
+from hushgrid.shell.config import load
+from hushgrid.wire.role import Role
 from ppn_node.config import PpnConfig
-from testbed.engines import NATS_ACK_WAIT, NATS_MAX_ACK_PENDING
+from testbed.brokers.engines import NATS_ACK_WAIT, NATS_MAX_ACK_PENDING
 
-ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATIONS = sorted(KUBERNETES.rglob("kustomization.yaml"))
 MANIFESTS = sorted(path for path in KUBERNETES.rglob("*.yaml") if path.name != "kustomization.yaml")
@@ -32,6 +38,14 @@ VERSIONS = ["1.27", kubernetes_validate.latest_version()]
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def stateful_sets() -> list[dict[str, Any]]:
+    return [document for document in everything() if document["kind"] == "StatefulSet"]
+
+
+def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
 def everything() -> list[dict[str, Any]]:
@@ -79,7 +93,7 @@ def test_every_volume_and_configuration_that_is_mounted_exists():
         assert spec["serviceName"] in services
         assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
         volumes = {v["name"] for v in pod["volumes"]} | {v["metadata"]["name"] for v in spec["volumeClaimTemplates"]}
-        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        mounted = {mount["name"] for container in containers_of(pod) for mount in container["volumeMounts"]}
         assert volumes == mounted
         assert {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v} <= generated
 
@@ -89,7 +103,7 @@ def test_nothing_runs_as_root_writes_to_its_image_or_holds_a_capability():
         pod = each["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["automountServiceAccountToken"] is False
-        for container in pod["containers"]:
+        for container in containers_of(pod):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -100,11 +114,76 @@ def test_nothing_runs_as_root_writes_to_its_image_or_holds_a_capability():
 
 def test_an_identity_is_never_in_two_pods():
     replicas = {d["metadata"]["name"]: d["spec"]["replicas"] for d in everything() if d["kind"] == "StatefulSet"}
-    assert replicas == {"nats": 3, "ppn": 1, "consumer": 1}
+    assert replicas == {"nats": 3, "authority": 1, "configurator": 1, "ppn": 1, "consumer": 1}
+
+
+def test_every_image_has_a_tag_and_ours_has_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    for each in stateful_sets():
+        for container in containers_of(each["spec"]["template"]["spec"]):
+            name, _, tag = container["image"].partition(":")
+            assert tag not in ("", "latest"), name
+            if name.startswith("hushgrid-"):
+                assert tag == version, name
+
+
+def test_an_agent_is_ready_by_the_check_that_its_image_brings():
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", dockerfile, re.MULTILINE)
+    assert found is not None
+    for name in (CONFIGURATOR, "ppn", "consumer"):
+        (each,) = [d for d in stateful_sets() if d["metadata"]["name"] == name]
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        assert container["readinessProbe"]["exec"]["command"] == json.loads(found[1])
+
+
+def test_everybody_who_is_asked_says_when_it_is_ready():
+    for each in stateful_sets():
+        for container in each["spec"]["template"]["spec"]["containers"]:
+            assert {"readinessProbe", "livenessProbe"} <= set(container), container["name"]
+
+
+def test_the_configurator_gets_its_certificates_where_the_authority_serves():
+    config = load(ConfiguratorConfig, KUBERNETES / "configurator" / "configurator.toml")
+    assert config.agent.id == CONFIGURATOR
+    assert config.authority.url == f"tls://authority:{AUTHORITY_PORT}"
+    (service,) = [d for d in everything() if d["kind"] == "Service" and d["metadata"]["name"] == "authority"]
+    assert [port["port"] for port in service["spec"]["ports"]] == [AUTHORITY_PORT]
+    (each,) = [d for d in stateful_sets() if d["metadata"]["name"] == "authority"]
+    arguments = each["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert arguments[arguments.index("--grid") + 1] == config.agent.grid
+    assert arguments[arguments.index("--port") + 1] == str(AUTHORITY_PORT)
+
+
+@pytest.mark.parametrize("name", ["authority", CONFIGURATOR])
+def test_state_is_founded_from_the_secret_once_and_never_again(name, tmp_path):
+    """The shell line itself, on what `hushgrid enrol deployment` writes, as a secret's mode has it."""
+    files = BrokerFiles("village", PurePosixPath("/etc/mosquitto"), PORTS)
+    deploy(Installation(agents=(("ppn-1", Role.PPN),), broker=files), tmp_path / "deployed", dt.datetime.now(dt.UTC))
+    secret, state = tmp_path / "deployed" / name, tmp_path / "state"
+    state.mkdir()
+    for path in secret.iterdir():
+        path.chmod(0o440)
+    (each,) = [d for d in stateful_sets() if d["metadata"]["name"] == name]
+    (founding,) = each["spec"]["template"]["spec"]["initContainers"]
+    line = (
+        founding["command"][-1].replace("/run/secrets/hushgrid", str(secret)).replace("/var/lib/hushgrid", str(state))
+    )
+    subprocess.run(["sh", "-c", line], check=True)
+    assert {path.name for path in state.iterdir()} == {*(path.name for path in secret.iterdir()), "founded"}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in state.iterdir() if path.name != "founded")
+    lived = next(state.glob("*.sqlite"))
+    lived.write_bytes(b"since")
+    subprocess.run(["sh", "-c", line], check=True)
+    assert lived.read_bytes() == b"since"
 
 
 def test_the_agents_configurations_load_and_name_all_nodes():
-    for config, path in ((PpnConfig, "ppn/ppn.toml"), (ConsumerConfig, "consumer/consumer.toml")):
+    for config, path in (
+        (PpnConfig, "ppn/ppn.toml"),
+        (ConsumerConfig, "consumer/consumer.toml"),
+        (ConfiguratorConfig, "configurator/configurator.toml"),
+    ):
         broker = load(config, KUBERNETES / path).broker
         nodes = sorted((broker.url, *broker.further_urls))
         assert nodes == [f"mqtts://nats-{number}.nats-nodes:8883" for number in range(3)]

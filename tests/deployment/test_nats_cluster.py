@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support import ROOT
 
-from configurator.authority import Authority, utc_now, write_secret
-from configurator.enrol_command import enrol
-from hushgrid.control import Role
-from hushgrid.transport import MqttTransport, TlsFiles
-from testbed.engines import free_ports, program
+from configurator.authority.authority import Authority, utc_now, write_secret
+from configurator.authority.command import enrol
+from hushgrid.shell.transport import MqttTransport, TlsFiles
+from hushgrid.wire.role import Role
+from testbed.brokers.engines import free_ports, program
 from testbed.processes import Supervisor
 
-SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes" / "brokers" / "nats.conf"
-DEADLINE_SECONDS = 60.0
+SHIPPED = ROOT / "deploy" / "kubernetes" / "brokers" / "nats.conf"
+DEADLINE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "deploy" / "raspberry-pi"
 UNIT = HERE / "hushgrid-meter.service"
 REQUIRE_ALL = bool(os.environ.get("HUSHGRID_REQUIRE_ALL"))
@@ -38,6 +37,7 @@ def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.machine
 @pytest.mark.system  # `make emulation`, which comes before these, brings systemd's tools
 def test_systemd_accepts_the_unit_and_finds_it_hardened(tmp_path):
     need("systemd-analyze")

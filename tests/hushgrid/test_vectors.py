@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import ROOT
 
+from hushgrid.core.field import Field
+from hushgrid.core.sealing import Agreement, Identity, Kind, SealingKey
+from hushgrid.core.shamir import recombine
 from hushgrid.errors import MessageError
-from hushgrid.field import Field
-from hushgrid.messages import (
-    AggregateFrame,
-    AggregateReceipt,
-    AggregateText,
-    Closing,
-    Envelope,
-    Receipt,
-    RepairRequest,
-    ShareText,
-)
-from hushgrid.plan import check_path
-from hushgrid.sealing import Agreement, Identity, Kind, SealingKey
-from hushgrid.shamir import recombine
+from hushgrid.plan.digest_tree import check_path
+from hushgrid.wire.aggregates import AggregateFrame, AggregateReceipt, AggregateText
+from hushgrid.wire.shares import Closing, Envelope, Receipt, RepairRequest, ShareText
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors"
+VECTORS = ROOT / "tests" / "vectors"
 FRAMES, TEXTS, SEALING, MATHEMATICS = (
     json.loads((VECTORS / f"{name}.json").read_text()) for name in ("frames", "texts", "sealing", "mathematics")
 )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from support.plain_debian import make_deb, missing
 
 from testbed.processes import Supervisor
-
-sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture
@@ -24,6 +21,8 @@ async def supervisor() -> AsyncIterator[Supervisor]:
 
 
 @pytest.fixture(scope="session")
-def template(shared_data: Path) -> bytes:
-    content = json.loads((shared_data / "telegrams" / "dsmr_p1.json").read_text(encoding="utf-8"))
-    return next(t["raw"] for t in content["telegrams"] if t["name"] == "TELEGRAM_V5").encode("latin-1")
+def package(absent: Callable[[str], None]) -> Path:
+    """The meter's package for this machine, by `make deb`, where another Debian can be booted."""
+    if (reason := missing()) is not None:
+        absent(reason)
+    return make_deb("amd64")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from hushgrid.config import load
-from hushgrid.keyring import Keyring
+from hushgrid.shell.config import load
+from hushgrid.shell.keyring import Keyring
 from meter_agent.commands import write_sample
 from meter_agent.config import MeterConfig
-from meter_agent.sources.replay import CsvReplay
-from meter_agent.sources.telegram import crc16
-from testbed.broker import RunningBroker, start_broker
+from meter_agent.sources.devices.telegram import crc16
+from meter_agent.sources.files.replay import CsvReplay
+from testbed.brokers.broker import RunningBroker, start_broker
 
 TELEGRAM = b"/CON5MADE UP\r\n\r\n1-0:1.8.0(004426.825*kWh)\r\n1-0:2.8.0(000002.444*kWh)\r\n!"
 TELEGRAM += b"%04X\r\n" % crc16(TELEGRAM)
@@ -162,6 +162,13 @@ def test_a_time_to_wait_that_is_none_is_one_line_and_status_2(tmp_path, command,
     assert done.returncode == 2
     assert done.stderr == f"hushgrid-meter: --seconds {seconds}: expected a number of seconds above 0\n"
     assert not (tmp_path / "meter.toml").exists()
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "1.5", "soon"])
+def test_an_interval_that_is_none_is_one_line_and_status_2(tmp_path, interval):
+    done = run("check", f"--interval={interval}", "--config", tmp_path / "meter.toml")
+    assert done.returncode == 2
+    assert done.stderr == f"hushgrid-meter: --interval {interval}: expected a whole number of seconds above 0\n"
 
 
 def test_a_word_that_is_no_command_gets_the_list_of_those_that_are():

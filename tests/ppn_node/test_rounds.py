@@ -8,37 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from configurator.decision import Roster, contributors, decision_core, decision_pages
-from configurator.planning import GrantedRule, Registered, build_plan
-from consumer_node.collection import Outcome, conclude
-from hushgrid.bitmap import Bitmap
-from hushgrid.control import Certificate, DecisionMessage, Role, countersign
+from configurator.plans.building import build_plan
+from configurator.rounds.contributors import Roster, contributors, decision_core
+from configurator.values import GrantedRule, Registered
+from consumer_node.shares.collection import Outcome, conclude
+from hushgrid.core.bitmap import Bitmap
+from hushgrid.core.field import MODULI
+from hushgrid.core.recovery import Recovery
+from hushgrid.core.schedule import Window
+from hushgrid.core.sealing import Agreement, Identity, Kind, SealingKey
 from hushgrid.errors import MessageError, RejectReason
-from hushgrid.field import MODULI
-from hushgrid.messages import AggregateFrame, AggregateStatus, AggregateText, aggregate_context
-from hushgrid.plan import (
-    ConsumerPart,
-    EpochKey,
-    Head,
-    MeterPart,
-    PlainPart,
-    Recovery,
-    Rule,
-    check_path,
-    leaf,
-    part_from_json,
-)
-from hushgrid.schedule import Window
-from hushgrid.sealing import Agreement, Identity, Kind, SealingKey
-from meter_agent.sharing import derive_keys, seal_statement
-from ppn_node.admission import open_share
-from ppn_node.agreement import RoundState
-from ppn_node.assignment import Assignment
-from ppn_node.journal import Journal
-from ppn_node.partition import Ask
+from hushgrid.plan.digest_tree import check_path, leaf
+from hushgrid.plan.head import EpochKey, Head
+from hushgrid.plan.parts import ConsumerPart, MeterPart, PlainPart, Rule, part_from_json
+from hushgrid.statements.rounds import DecisionMessage, ReleaseCertificate, countersign
+from hushgrid.wire.aggregates import AggregateFrame, AggregateStatus, AggregateText, aggregate_context
+from hushgrid.wire.role import Role
+from meter_agent.shares.sharing import derive_keys, seal_statement
+from ppn_node.intake import Admission
 from ppn_node.rounds import Rounds
-from ppn_node.worker import Worker
-from ppn_node.workers import Workers
+from ppn_node.shares.admission import open_share
+from ppn_node.shares.assignment import Assignment
+from ppn_node.shares.here import Here
+from ppn_node.shares.journal import Journal
+from ppn_node.shares.partition import Ask
+from ppn_node.shares.store import ShareStore
+from ppn_node.shares.values import RoundState
+from ppn_node.shares.worker import Worker
+from ppn_node.shares.workers import Workers
 
 METERS, GRID = 5, "g"
 CONFIGURATOR = Identity.generate()
@@ -122,21 +119,27 @@ class Plan:
             own, other.public, kind=kind, grid=GRID, epoch=0, sender=sender.public, recipient=recipient.public
         )
 
+    def store(self, ppn: str, journal: Journal) -> ShareStore:
+        if self.divided is None:
+            return Here(
+                journal,
+                plan_of=lambda _version: self.assignment(ppn),
+                key_of=lambda _plan, number: self.key(ppn, f"m{number}", Kind.SHARE),
+            )
+        workers = InProcessWorkers(self.divided / ppn, 2)
+        parts = [part_from_json(p.json.encode()) for p in self.built.parts if p.recipient == ppn]
+        workers.adopt(self.assignment(ppn), parts, self.agreements[ppn])
+        return workers
+
     def rounds(self, ppn: str, journal: Journal) -> Rounds:
         assignment = self.assignment(ppn)
-        workers = None
-        if self.divided is not None:
-            workers = InProcessWorkers(self.divided / ppn, 2)
-            parts = [part_from_json(p.json.encode()) for p in self.built.parts if p.recipient == ppn]
-            workers.adopt(self.head, ppn, parts, GRID, self.agreements[ppn].to_bytes())
         return Rounds(
             journal,
+            self.store(ppn, journal),
             self.identities[ppn],
             CONFIGURATOR.public,
             assignment_of=lambda r: assignment if r >= 10 else None,
-            meter_key=lambda _plan, number: self.key(ppn, f"m{number}", Kind.SHARE),
             consumer_key=lambda _plan, consumer: self.key(ppn, consumer.id, Kind.AGGREGATE),
-            workers=workers,
         )
 
     def shares(self, round_number: int, readings: dict[int, int | None]) -> dict[str, list]:
@@ -154,7 +157,7 @@ class Plan:
                 found[ppn].append(
                     open_share(
                         number, share, round_number, assignment, lambda n, ppn=ppn: self.key(ppn, f"m{n}", Kind.SHARE)
-                    )
+                    ).stored(1)
                 )
         return found
 
@@ -167,19 +170,19 @@ class Plan:
         coverage = contributors(self.head, charges, rosters)
         if included is not None:
             coverage = type(coverage)(Bitmap.of(METERS, included), coverage.gaps, coverage.inconsistent)
-        pages = decision_pages(coverage)
+        pages = coverage.to_pages()
         core = decision_core(self.head, round_number, pages, (), list(rosters))
         return DecisionMessage(
             core=core, signature=CONFIGURATOR.sign("decision", core.to_json()), index=0, page=pages[0]
         )
 
-    def certificate(self, message: DecisionMessage, ppns: tuple[str, ...]) -> Certificate:
+    def certificate(self, message: DecisionMessage, ppns: tuple[str, ...]) -> ReleaseCertificate:
         points = {ppn.id: ppn.point for ppn in self.head.ppns}
         signatures = tuple(
             (points[p], countersign(self.identities[p], message.core.round, points[p], message.core.digest).signature)
             for p in ppns
         )
-        return Certificate(round=message.core.round, digest=message.core.digest, signatures=signatures)
+        return ReleaseCertificate(round=message.core.round, digest=message.core.digest, signatures=signatures)
 
     def read(self, release) -> tuple[int, AggregateText]:
         frame = AggregateFrame.from_bytes(release.frame)
@@ -208,8 +211,8 @@ def everybody(plan, tmp_path) -> dict[str, Rounds]:
 
 def on_disk(rounds, round_number):
     journals = [rounds._journal]
-    if rounds._workers is not None:
-        journals += [link.worker._journal for link in rounds._workers._links]
+    if isinstance(rounds._store, Workers):
+        journals += [link.worker._journal for link in rounds._store._links]
     return [share for journal in journals for share in journal.shares(round_number)]
 
 
@@ -220,7 +223,7 @@ def play_round(plan, everybody, round_number, readings, lost=()):
     """Shares in, freeze, decide, countersign, certify; what each PPN releases."""
     arriving = plan.shares(round_number, readings)
     for name, rounds in everybody.items():
-        rounds.keep([s for s in arriving[name] if (name, s.number) not in lost], lambda _r: 1)
+        rounds.keep([s for s in arriving[name] if (name, s.number) not in lost])
         rounds.freeze(round_number)
     message = plan.decide(round_number, everybody)
     for rounds in everybody.values():
@@ -294,19 +297,17 @@ def test_the_same_shares_again_change_nothing_and_another_sharing_is_refused(pla
     arriving = plan.shares(10, dict.fromkeys(range(METERS), 1))
     other = plan.shares(10, dict.fromkeys(range(METERS), 1))
     rounds = everybody["ppn-1"]
-    rounds.keep(arriving["ppn-1"], lambda _r: 1)
-    rounds.keep(arriving["ppn-1"], lambda _r: 1)
+    rounds.keep(arriving["ppn-1"])
+    rounds.keep(arriving["ppn-1"])
     assert len(rounds.held(10)) == METERS
-    assert all(rounds.known(share) for share in arriving["ppn-1"])
-    with pytest.raises(MessageError) as refusal:
-        rounds.known(other["ppn-1"][0])
-    assert refusal.value.reason is RejectReason.CONFLICTING
+    assert all(rounds.admission(share) is Admission.KNOWN for share in arriving["ppn-1"])
+    assert rounds.admission(other["ppn-1"][0]) is Admission.CONFLICTING
 
 
 def test_a_second_decision_is_never_countersigned(plan, everybody):
     arriving = plan.shares(10, dict.fromkeys(range(METERS), 1))
     for name, rounds in everybody.items():
-        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.keep(arriving[name])
         rounds.freeze(10)
     first, second = plan.decide(10, everybody), plan.decide(10, everybody, included={0, 1, 2})
     rounds = everybody["ppn-1"]
@@ -322,7 +323,7 @@ def test_a_second_decision_is_never_countersigned(plan, everybody):
 def test_a_decision_over_shares_that_a_punctual_ppn_lacks_is_not_countersigned(plan, everybody):
     arriving = plan.shares(10, dict.fromkeys(range(METERS), 1))
     for name, rounds in everybody.items():
-        rounds.keep([s for s in arriving[name] if (name, s.number) != ("ppn-1", 4)], lambda _r: 1)
+        rounds.keep([s for s in arriving[name] if (name, s.number) != ("ppn-1", 4)])
         rounds.freeze(10)
     forged = plan.decide(10, everybody, included=set(range(METERS)))
     with pytest.raises(MessageError) as refusal:
@@ -334,7 +335,7 @@ def test_a_decision_over_shares_that_a_punctual_ppn_lacks_is_not_countersigned(p
 def test_half_of_the_ppns_are_not_enough_to_release(plan, everybody, count):
     arriving = plan.shares(10, dict.fromkeys(range(METERS), 1))
     for name, rounds in everybody.items():
-        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.keep(arriving[name])
         rounds.freeze(10)
     message = plan.decide(10, everybody)
     rounds = everybody["ppn-1"]
@@ -363,7 +364,7 @@ def test_a_restart_at_any_step_goes_on_where_it_was_and_releases_once(plan, tmp_
     everybody = restart()
     arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
     for name, rounds in everybody.items():
-        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.keep(arriving[name])
     everybody = restart()
     for rounds in everybody.values():
         assert len(rounds.held(10)) == METERS
@@ -418,17 +419,17 @@ def test_shares_are_taken_late_only_for_included_meters_and_only_until_the_round
     arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
     away = everybody.pop("ppn-4")
     for name, rounds in everybody.items():
-        rounds.keep([s for s in arriving[name] if (name, s.number) != ("ppn-2", 3)], lambda _r: 1)
-        assert rounds.takes(10, 3) is True
+        rounds.keep([s for s in arriving[name] if (name, s.number) != ("ppn-2", 3)])
+        assert rounds.takes(10, 3) is Admission.TAKEN
         assert rounds.lacks(10) is (name == "ppn-2")
         rounds.freeze(10)
-        assert rounds.takes(10, 3) is None  # not decided: no word about it yet
+        assert rounds.takes(10, 3) is Admission.NOT_YET  # not decided: no word about it yet
     message = plan.decide(10, everybody)
     releases = []
     certificate = plan.certificate(message, ("ppn-1", "ppn-2", "ppn-3"))
     for rounds in everybody.values():
         rounds.hear_decision(message)
-        assert rounds.takes(10, 3) is False
+        assert rounds.takes(10, 3) is Admission.CLOSED
         assert not rounds.lacks(10)
         rounds.hear_certificate(certificate)
         releases += [r for r in rounds.release_around(10) if r.rule == 1]
@@ -438,7 +439,7 @@ def test_shares_are_taken_late_only_for_included_meters_and_only_until_the_round
     away.hear_certificate(certificate)
     assert away.wanted(10) == {plan.identities["fleet"].pseudonym(GRID, 0): [0, 1, 2, 4]}
     assert not away.release_around(10)  # it waits for what it can still fetch
-    away.keep([s for s in arriving["ppn-4"] if s.number != 3], lambda _r: 1)
+    away.keep([s for s in arriving["ppn-4"] if s.number != 3])
     assert not away.lacks(10)
     releases += [r for r in away.release_around(10) if r.rule == 1]
     found = results(plan, releases)[1, 10]
@@ -451,7 +452,7 @@ def test_a_ppn_that_gives_up_fetching_says_unusable_and_the_others_release(tmp_p
     arriving = plan.shares(10, {n: 2**n for n in range(METERS)})
     away = everybody.pop("ppn-4")
     for name, rounds in everybody.items():
-        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.keep(arriving[name])
         rounds.freeze(10)
     message = plan.decide(10, everybody)
     releases = []
@@ -475,7 +476,7 @@ def test_repaired_shares_are_counted_in_the_aggregate(tmp_path):
     for name in ("ppn-1", "ppn-3"):
         arriving[name] = [replace(s, attempt=int(s.number < 2)) for s in arriving[name]]
     for name, rounds in everybody.items():
-        rounds.keep(arriving[name], lambda _r: 1)
+        rounds.keep(arriving[name])
         rounds.freeze(10)
     message = plan.decide(10, everybody)
     releases = []

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # for `village`
-
 
 @dataclass(frozen=True, slots=True)
 class Finished:

@@ -1,20 +1,21 @@
 """The truth of a run: which households, which rounds, which gaps, and the slices the meters replay."""
 
 import datetime as dt
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ROOT
 
+from hushgrid.core.schedule import round_at
 from hushgrid.errors import ConfigurationError
-from hushgrid.schedule import round_at
-from meter_agent.sources import ConstructedHouseholds, open_source
+from meter_agent.sources import open_source
+from meter_agent.sources.constructed import ConstructedHouseholds
 from testbed.households import Truth, constructed_truth, read_truth, write_slices
 
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = ROOT / "tests" / "samples"
 JUNE = dt.datetime(2013, 6, 1, tzinfo=dt.UTC)
 MIDNIGHT = round_at(JUNE.timestamp(), 1800)
 
@@ -147,6 +148,25 @@ def test_parquet_is_read_like_the_other_formats(tmp_path):
         truth = read_truth(path, 2, 3, None)
         assert (truth.first_round, truth.interval_seconds) == (MIDNIGHT, 1800)
         assert table(truth) == {"a": [None, -2, 3], "b": [5, None, None]}
+
+
+@pytest.mark.parametrize("names", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_parquet_of_todays_pandas_and_polars_is_read(tmp_path, names):
+    rows = [("a", half_hour(n), wh) for n, wh in enumerate((250.0, None, 0.0))]
+    truth = read_truth(parquet(tmp_path / "new.parquet", rows, meter_id=names, wh=pa.float64()), 1, 3, None)
+    assert table(truth) == {"a": [250, None, 0]}
+
+
+@pytest.mark.parametrize("wh", [float("inf"), 1.5])
+def test_a_float_that_is_no_whole_number_is_refused(tmp_path, wh):
+    rows = [("a", half_hour(n), each) for n, each in enumerate((1.0, wh, 2.0))]
+    assert "wh does not hold whole numbers" in refusal(parquet(tmp_path / "bad.parquet", rows, wh=pa.float64()))
+
+
+@pytest.mark.parametrize("name", ["long_two_steps.csv"])
+def test_a_meter_of_another_step_refuses_the_file_and_is_named(name):
+    said = refusal(ROOT / "tests" / "meter_agent" / "meter_cases" / name)
+    assert "meter b has readings every 3600 s, the grid's rounds last 1800 s" in said
 
 
 @pytest.mark.parametrize(

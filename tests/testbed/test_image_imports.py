@@ -29,11 +29,11 @@ for module in {modules}:
     ("modules", "absent"),
     [
         pytest.param(
-            ["testbed.containers.setup", "testbed.containers.check", "testbed.containers.watch", "testbed.command",
-             "configurator.enrol_command"], HEAVY, id="testbed",
+            ["testbed.compose.setup", "testbed.compose.check", "testbed.compose.watch", "testbed.command",
+             "configurator.authority.command"], HEAVY, id="testbed",
         ),
-        pytest.param(["testbed.containers.slot", "testbed.fleet"], HEAVY | NUMBERS | TERMINAL, id="meter"),
-        pytest.param(["ppn_node.__main__", "testbed.liar"], HEAVY | TERMINAL | {"networkx"}, id="ppn"),
+        pytest.param(["testbed.compose.slot", "testbed.agents.fleet"], HEAVY | NUMBERS | TERMINAL, id="meter"),
+        pytest.param(["ppn_node.__main__", "testbed.agents.ppn", "testbed.agents.liar"], HEAVY | TERMINAL | {"networkx"}, id="ppn"),
         pytest.param(["consumer_node.__main__"], HEAVY | TERMINAL | {"networkx"}, id="consumer"),
         pytest.param(["configurator.__main__"], (HEAVY - {"ortools", "pandas"}) | TERMINAL, id="configurator"),
     ],

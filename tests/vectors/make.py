@@ -10,11 +10,18 @@ import json
 import sys
 from pathlib import Path
 
-from hushgrid.bitmap import Bitmap
+from hushgrid.conducted.loss import LossModel
+from hushgrid.core.bitmap import Bitmap
+from hushgrid.core.field import MODULI, Field
+from hushgrid.core.minimum import WithheldReason
+from hushgrid.core.pairwise import Pair, Scope, SelfMask
+from hushgrid.core.schedule import Window
+from hushgrid.core.sealing import Agreement, Identity, Kind, SealingKey, key_id, nonce
+from hushgrid.core.shamir import split
 from hushgrid.errors import RejectReason
-from hushgrid.field import MODULI, Field
-from hushgrid.link import LossModel
-from hushgrid.masked_messages import (
+from hushgrid.plan.digest_tree import DigestTree, leaf
+from hushgrid.wire.aggregates import AggregateFrame, AggregateReceipt, AggregateStatus, AggregateText, aggregate_context
+from hushgrid.wire.masked import (
     MaskedEnvelope,
     MaskedReceipt,
     MaskedText,
@@ -27,25 +34,7 @@ from hushgrid.masked_messages import (
     masked_context,
     opening_context,
 )
-from hushgrid.messages import (
-    AggregateFrame,
-    AggregateReceipt,
-    AggregateStatus,
-    AggregateText,
-    Closing,
-    Envelope,
-    Receipt,
-    RepairRequest,
-    ShareText,
-    WithheldReason,
-    aggregate_context,
-    share_context,
-)
-from hushgrid.plan import DigestTree, leaf
-from hushgrid.schedule import Window
-from hushgrid.sealing import Agreement, Identity, Kind, SealingKey, key_id, nonce
-from hushgrid.shamir import split
-from meter_agent.pairwise import Pair, Scope, SelfMask
+from hushgrid.wire.shares import Closing, Envelope, Receipt, RepairRequest, ShareText, share_context
 
 HERE = Path(__file__).parent
 FIELD = Field(MODULI[0])

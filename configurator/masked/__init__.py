@@ -1,0 +1,1 @@
+"""Which masked readings may be asked for, over which connection graph, and who is in their streams?"""

@@ -1,0 +1,1 @@
+"""What would the configurator say to the rules in a file?"""

@@ -1,0 +1,1 @@
+"""Which PPNs serve which rule?"""

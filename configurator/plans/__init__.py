@@ -1,0 +1,1 @@
+"""Which plan follows from what is registered, and when?"""

@@ -1,0 +1,1 @@
+"""What does the configurator remember, and which plan holds for a round?"""

@@ -1,0 +1,1 @@
+"""Who is in each round's sums, and which sums are withheld?"""

@@ -1,0 +1,1 @@
+"""Which columns and bills come out of masked readings?"""

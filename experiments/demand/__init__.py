@@ -1,0 +1,1 @@
+"""How seldom may loads be seen, and what does theft do to their control?"""

@@ -1,0 +1,1 @@
+"""What a grid operator knows of its grid from data that it may have."""

@@ -1,0 +1,119 @@
+"""A grid whose homes are real: what each used, what is assumed of it, and the truth that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grid_operator.estimation.pseudo import DAYS_BEFORE, assumed, class_shape
+from grid_operator.network.errors import NetworkError
+from grid_operator.network.feeder import Feeder, Floats, feeder_of
+from grid_operator.network.files import read_network
+from grid_operator.network.power_flow import Equations, PowerFlow, power_flow
+from grid_operator.network.tables import MeterMap, meters_of, read_meters
+from hushgrid.errors import ConfigurationError
+
+SLOTS_A_DAY = 48
+#: London's homes were not metered for reactive power: constructed.
+POWER_FACTOR = 0.95
+TANGENT = float(np.tan(np.arccos(POWER_FACTOR)))
+
+
+@dataclass(frozen=True, eq=False)
+class LivedIn:
+    """A grid over some slots. watts, vars (slots, homes); assumed_watts, assumed_sigma of homes that are not read."""
+
+    feeder: Feeder
+    meters: tuple[str, ...]
+    nodes: tuple[int, ...]
+    watts: Floats
+    vars: Floats
+    assumed_watts: Floats
+    assumed_sigma: Floats
+    truth: PowerFlow
+
+
+def lived_in(grid: Path, meters: Path | None, homes: Path, *, first_day: int, days: int, factor: float) -> LivedIn:
+    """Every home's power of `days` days from `first_day` of the file, times `factor`. ConfigurationError for what cannot be used.
+
+    The class's shape and spread come from the file's other homes, in the 28 days before; of a home itself only its year is used.
+    """
+    try:
+        network = read_network(grid)
+        placed = meters_of(network) if meters is None else read_meters(meters, network)
+        feeder = feeder_of(network)
+        names, power, start = _power(homes)
+        return _lived_in(feeder, placed, names, factor * power, start, first_day, days)
+    except (NetworkError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def printed_errors(lived: LivedIn) -> list[dict[str, object]]:
+    """The largest voltage error of the paper's equations as they are printed, over all slots."""
+    watts, reactive = (lived.feeder.at_nodes(lived.nodes, each) for each in (lived.watts, lived.vars))
+    found: list[dict[str, object]] = []
+    for name, equations in (("eq. 2", Equations.PRINTED_VOLTAGE), ("eq. 1.b", Equations.PRINTED_CHARGING)):
+        wrong = power_flow(lived.feeder, watts, reactive, equations=equations)
+        apart = np.abs(wrong.voltage_per_unit - lived.truth.voltage_per_unit)
+        found.append({"equation": name, "voltage_error_per_unit": float(apart.max())})
+    return found
+
+
+def _power(path: Path) -> tuple[list[str], Floats, datetime]:
+    """Meters, mean watts (slots, meters) with nan where nothing was read, and when the first slot starts (UTC)."""
+    try:
+        table = pq.read_table(path, columns=["meter_id", "start_utc", "wh"])
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigurationError(f"{path}: {error}".splitlines()[0]) from None
+    ids = table["meter_id"].combine_chunks().dictionary_encode() if not pa.types.is_dictionary(
+        table["meter_id"].type
+    ) else table["meter_id"].combine_chunks()  # fmt: skip
+    names = ids.dictionary.to_pylist()
+    column = ids.indices.to_numpy()
+    watts = 2.0 * table["wh"].to_numpy(zero_copy_only=False).astype(np.float64)
+    counts = np.bincount(column, minlength=len(names))
+    if len(set(counts.tolist())) != 1 or len(watts) == 0:
+        raise ConfigurationError(f"{path}: its meters have different numbers of half hours")
+    order = np.argsort(column, kind="stable")
+    return names, watts[order].reshape(len(names), -1).T, table["start_utc"][0].as_py()
+
+
+def _lived_in(
+    feeder: Feeder, placed: MeterMap, names: list[str], power: Floats, start: datetime, first_day: int, days: int
+) -> LivedIn:
+    known = set(names)
+    missing = [meter for meter in placed.meters if meter not in known]
+    if missing:
+        raise ConfigurationError(f"meter {missing[0]} of the grid is not among the homes ({len(missing)} such meters)")
+    count = start.hour * 2 + start.minute // 30 + np.arange(len(power))
+    weekend = (start.weekday() + count // SLOTS_A_DAY) % 7 >= 5
+    begin = first_day * SLOTS_A_DAY
+    used, before = slice(begin, begin + days * SLOTS_A_DAY), slice(begin - DAYS_BEFORE * SLOTS_A_DAY, begin)
+    if before.start < 0 or used.stop > len(power):
+        last = len(power) // SLOTS_A_DAY - days
+        raise ConfigurationError(
+            f"{days} days from day {first_day}: only days {DAYS_BEFORE} to {last} have {DAYS_BEFORE} days before them"
+        )
+    columns = [names.index(meter) for meter in placed.meters]
+    others = sorted(set(range(len(names))) - set(columns))
+    means = np.nanmean(power, axis=0)
+    sample = [at for at in others if means[at] > 0]
+    if not sample:
+        raise ConfigurationError(
+            "every home of the file is in the grid: nobody is left to say what a class of homes does"
+        )
+    shape = class_shape(
+        power[before][:, sample], means[sample], count[before] % SLOTS_A_DAY, weekend[before], SLOTS_A_DAY
+    )
+    values, sigmas = assumed(shape, means[columns], count[used] % SLOTS_A_DAY, weekend[used])
+    watts = power[used][:, columns]
+    watts = np.where(np.isnan(watts), means[columns], watts)
+    nodes = tuple(feeder.node(node) for node in placed.nodes)
+    reactive = TANGENT * watts
+    truth = power_flow(feeder, feeder.at_nodes(nodes, watts), feeder.at_nodes(nodes, reactive))
+    return LivedIn(feeder, placed.meters, nodes, watts, reactive, values, sigmas, truth)

@@ -1,0 +1,1 @@
+"""What do lost messages do to sums, by equation, by simulation and by processes?"""

@@ -1,0 +1,1 @@
+"""How many PPNs does a set of rules need?"""

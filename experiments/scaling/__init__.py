@@ -1,0 +1,1 @@
+"""What would a million meters cost?"""

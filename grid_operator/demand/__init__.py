@@ -1,0 +1,1 @@
+"""Demand response: flexible loads kept below a cap."""

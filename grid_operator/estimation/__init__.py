@@ -1,0 +1,1 @@
+"""The state of a feeder, estimated of few measurements."""

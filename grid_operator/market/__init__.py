@@ -1,0 +1,1 @@
+"""What private data costs, and what of it is worth buying."""

@@ -1,0 +1,1 @@
+"""A feeder: its lines and nodes, and the power flow in it."""

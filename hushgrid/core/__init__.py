@@ -1,0 +1,1 @@
+"""Which mathematics do several roles share? No input, no output, no clock."""

@@ -1,0 +1,1 @@
+"""What has the configurator signed, and may an agent follow it?"""

@@ -1,0 +1,1 @@
+"""How does an agent wait, send, remember and end, whatever its role?"""

@@ -1,0 +1,1 @@
+"""What stands in for a broker and a clock in tests?"""

@@ -1,0 +1,1 @@
+"""Which bytes travel between roles, on which topics?"""

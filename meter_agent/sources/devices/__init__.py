@@ -1,0 +1,1 @@
+"""What does this real meter say right now?"""

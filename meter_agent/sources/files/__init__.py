@@ -1,0 +1,1 @@
+"""Readings out of files: what portals export, what hushgrid writes, what published data sets hold."""

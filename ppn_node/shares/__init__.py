@@ -1,0 +1,1 @@
+"""Where does a PPN keep shares, and how are they added there?"""

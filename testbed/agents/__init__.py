@@ -1,0 +1,1 @@
+"""Which agents exist in a testbed only?"""

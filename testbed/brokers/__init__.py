@@ -1,0 +1,1 @@
+"""Which broker does a run use, and how do agents come through its doors?"""

@@ -1,0 +1,1 @@
+"""What can a person choose about a run, and does it fit together?"""

@@ -1,0 +1,1 @@
+"""What plays a testbed out of docker-compose.yml?"""

@@ -1,0 +1,1 @@
+"""How is a run played, and what does a person see of it?"""

@@ -1,0 +1,1 @@
+"""Is every sum and every bill of a run right?"""
