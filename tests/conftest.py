@@ -20,6 +20,8 @@ from testbed.brokers.engines import ENGINES, program
 # How long an example takes says nothing on a machine that does other things.
 settings.register_profile("hushgrid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hushgrid")
+#: The fixtures of containers, which two folders share; nothing of them is loaded by who does not ask.
+pytest_plugins = ["support.containers"]
 REQUIRE_ALL = bool(os.environ.get("HUSHGRID_REQUIRE_ALL"))
 
 
@@ -36,6 +38,7 @@ TOGETHER = {
     "tests/broker/test_broker_conformance.py": "brokers",
     "tests/deployment/test_compose.py": "containers",
     "tests/deployment/test_faults.py": "containers",
+    "tests/docs/test_containers.py": "containers",
     "tests/meter_agent/test_arm64.py": "emulation",
     "tests/meter_agent/test_systemd.py": "emulation",
     "tests/meter_agent/test_pi_guide.py": "emulation",

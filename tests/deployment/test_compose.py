@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import re
-import tarfile
-import time
-from pathlib import Path
 
 import docker
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(1800)]
 
 AGENTS = (
     "configurator",
@@ -28,12 +24,6 @@ AGENTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def up(checkout, images):  # noqa: ARG001  # built before, so that the time limit is the run's
-    """What `docker-compose up --exit-code-from check` said; its containers are stopped and still there."""
-    return checkout.compose("up", "--exit-code-from", "check", seconds=600)
-
-
 @pytest.fixture
 def containers(up, engine: docker.DockerClient, checkout) -> dict[str, list[dict]]:
     """Everything about the run's containers, by service."""
@@ -47,7 +37,7 @@ def containers(up, engine: docker.DockerClient, checkout) -> dict[str, list[dict
 
 
 def test_a_clean_checkout_comes_up_and_every_sum_is_exact(up):
-    said = up.stdout + up.stderr
+    said = up.stdout
     assert up.returncode == 0, said[-4000:]
     assert "20 windows: 20 released, 0 wrong, 0 unrecovered, 0 withheld" in said
     assert "Every released sum equals the truth to the watt-hour." in said
@@ -70,7 +60,7 @@ def test_everybody_came_in_through_a_door_with_a_certificate(up, containers, eng
     for door in doors:
         assert "require_certificate true" in door
         assert "allow_anonymous false" in door
-    said = up.stdout + up.stderr
+    said = up.stdout
     assert "mqtts://broker:888" in said
     assert "mqtt://broker" not in said
 
@@ -112,50 +102,6 @@ def test_the_meters_image_is_small(images, engine):
     assert meter - base < 120e6
 
 
-@pytest.mark.usefixtures("up")
-def test_the_dashboard_shows_every_sum_that_was_recovered(checkout):
-    """Beside the volumes of the run that has ended; it needs nothing else to be up."""
-    begun = checkout.compose("--profile", "dashboard", "up", "--detach", "--no-deps", "dashboard")
-    assert begun.returncode == 0, begun.stderr[-2000:]
-    lines: list[str] = []
-    for _ in range(60):
-        said = checkout.compose("logs", "--no-color", "dashboard").stdout
-        lines = [line for line in said.splitlines() if " Wh; " in line]
-        if len(lines) == 20:
-            break
-        time.sleep(0.5)
-    assert len(lines) == 20, said
-    assert all("20 of 20 readings" in line for line in lines if "consumer-1 sum-1" in line)
-    assert checkout.compose("rm", "--stop", "--force", "dashboard").returncode == 0
-
-
-@pytest.mark.usefixtures("images")
-def test_experiments_run_from_their_image_and_leave_their_figures_in_a_volume(checkout, engine):
-    built = checkout.compose("--profile", "experiments", "build", "--quiet", "experiments")
-    assert built.returncode == 0, built.stderr[-3000:]
-    name = f"{checkout.project}-minppn"
-    small = ("--producers", "100", "--consumers", "10", "--instances", "2", "--json", "table.json")
-    done = checkout.compose("run", "--name", name, "experiments", "minppn", *small)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    container = engine.containers.get(name)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(b"".join(container.get_archive("/results")[0]))) as results:
-            kept = {Path(entry.name).suffix for entry in results.getmembers() if entry.isfile() and entry.size}
-    finally:
-        container.remove()
-    assert {".json", ".png", ".svg"} <= kept
-
-
-@pytest.mark.usefixtures("up")
-def test_as_many_households_as_meters_are_asked_for(checkout):
-    checkout.compose("down", "--volumes")
-    again = checkout.compose("up", "--exit-code-from", "check", "--scale", "meter=23", ROUNDS="2", SEED="9")
-    said = again.stdout + again.stderr
-    assert again.returncode == 0, said[-4000:]
-    assert "23 households, constructed (not measured); seed 9" in said
-    assert "5 windows: 5 released, 0 wrong" in said
-
-
 @pytest.mark.usefixtures("images")
 def test_an_agent_that_cannot_run_is_named_with_its_reason(checkout, tmp_path):
     broken = tmp_path / "broken.yml"
@@ -194,6 +140,8 @@ def test_meters_that_are_too_few_end_the_run_with_the_reason_from_check(checkout
         said = up.stdout + up.stderr
         assert up.returncode == 2, said[-4000:]
         assert "check: 12 meters are fewer than the minimum of 15 contributors" in said
+        logs = refused.compose("logs", "setup").stdout
+        assert "refused: 12 meters are fewer than the minimum of 15 contributors" in logs
         assert not refused.compose("ps", "--services", "--filter", "status=running").stdout.strip()
     finally:
         refused.compose("down", "--volumes", "--timeout", "5")

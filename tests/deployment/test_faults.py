@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
@@ -80,9 +80,3 @@ def test_at_full_width_two_ppns_may_be_killed_and_two_others_cut_off_at_once(run
     points = points_by_round(report, tmp_path / "run")
     assert points[5] == 3, "the cut was not felt: the test shows nothing"
     assert 5 in {points[round_number] for round_number in range(14, 25)}
-
-
-def test_the_broker_is_cut_off_and_sums_are_exact_or_absent(run):
-    report = run("--rounds", "8", "--cut", "broker@2-4")
-    assert report["summary"]["wrong"] == 0
-    assert report["summary"]["released"] > 0
