@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from testbed.brokers.broker import RunningBroker
 from testbed.brokers.entrance import TRUST, Entrance
 from testbed.brokers.secure import LABEL
 from testbed.choices.parameters import Parameters
-from testbed.compose.health import not_well
+from testbed.compose.health import not_there, not_usable, not_well
 from testbed.deployment import CONFIGURATOR, Deployment, who_takes_part
 from testbed.faults import Harm
 from testbed.households import Truth, constructed_truth
@@ -73,12 +74,17 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
         raise ConfigurationError(f"{agent}: the check harms nobody")
 
     services = [CONFIGURATOR, *deployment.ppns, *deployment.consumers]
-    outcome = await conduct(
-        parameters, truth, deployment, broker, untouched, terminal.say,
-        lambda heard: [f"{service} ({wrong})" for service, wrong in not_well(services, truth.meters, heard).items()],
-    )  # fmt: skip
-    for service, wrong in not_well(services, truth.meters, outcome.reports).items() if outcome.stalled else ():
-        terminal.say(f"{service} is not healthy: {wrong}; its own words: docker-compose logs {service}", Style.BAD)
+
+    def gone(heard: Collection[str]) -> list[str]:
+        """Without the broker or the authority nobody can be heard: then these alone are named."""
+        ill = not_there(broker) or not_well(services, truth.meters, heard)
+        return [f"{service} ({wrong})" for service, wrong in ill.items()]
+
+    outcome = await conduct(parameters, truth, deployment, broker, untouched, terminal.say, gone)
+    if outcome.stalled:
+        ill = await not_usable(broker) or not_well(services, truth.meters, outcome.reports)
+        for service, wrong in ill.items():
+            terminal.say(f"{service} is not healthy: {wrong}; its own words: docker-compose logs {service}", Style.BAD)
     verdict = judge(deployment, truth)
     return Run(parameters, broker.label, [], verdict, outcome, time.monotonic() - began, left_running=[]), truth
 

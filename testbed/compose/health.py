@@ -1,7 +1,7 @@
 """Who of docker-compose.yml is not well, and why, as far as the check can tell.
 
 Compose waits for health without a word, and shows nobody's log meanwhile. So the check waits itself: the network's name service knows
-the containers that run, and who has reached the broker has been heard.
+the containers that run, who has reached the broker has been heard, and whether the broker takes anybody in can be tried.
 """
 
 from __future__ import annotations
@@ -9,8 +9,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection, Sequence
 
+from hushgrid.shell.transport import Probe
+from testbed.brokers.broker import RunningBroker
+from testbed.places import AUTHORITY, BROKER
+
 #: The service whose containers are equal.
 METER = "meter"
+#: A container that ends is started again and again: between two starts nobody has its name.
+NOT_RUNNING = "its container does not run, or ends again and again"
+_PROBE_SECONDS = 5.0
 
 
 def count_of(service: str) -> int:
@@ -31,10 +38,29 @@ def not_well(
     found = {}
     for service in services:
         if not running(service):
-            found[service] = "its container does not run"
+            found[service] = NOT_RUNNING
         elif service not in heard:
             found[service] = "its container runs and nothing came from it to the broker"
     silent = sum(meter not in heard for meter in meters)
     if silent:
         found[METER] = f"nothing came from {silent} of {len(meters)}; {running(METER)} containers run"
+    return found
+
+
+def not_there(broker: RunningBroker, running: Callable[[str], int] = count_of) -> dict[str, str]:
+    """Which of those that all others need does not run: the authority, where there is one, and the broker."""
+    needed = [BROKER] if broker.entrance is None else [AUTHORITY, BROKER]
+    return {service: NOT_RUNNING for service in needed if not running(service)}
+
+
+async def not_usable(broker: RunningBroker, running: Callable[[str], int] = count_of) -> dict[str, str]:
+    """The same, and a broker that runs and does not take the conductor in, with what it says; takes a few seconds at most."""
+    found = not_there(broker, running)
+    if BROKER not in found:
+        tls = broker.entrance.tls if broker.entrance else None
+        account = broker.account
+        user, password = (account.user_name, account.password) if account else (None, None)
+        trouble = await Probe(broker.url, tls, user, password).trouble(_PROBE_SECONDS)
+        if trouble is not None:
+            found[BROKER] = f"its container runs and it does not take the conductor in: {trouble}"
     return found

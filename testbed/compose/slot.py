@@ -13,16 +13,14 @@ import asyncio
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
-import tomllib
-import urllib.parse
 from pathlib import Path
 
 from hushgrid.errors import HushgridError
 from hushgrid.shell.runtime import run
 from testbed.agents.meter import LinkedMeterConfig, serve
+from testbed.compose.begin import wait_for_authority
 
 #: Written last by set-up; its content is another one for every deployment.
 READY = "ready"
@@ -63,19 +61,6 @@ def _wait_for_folder(volume: Path) -> tuple[Path, str]:
         time.sleep(_LOOK_SECONDS)
 
 
-def _wait_for_authority(configuration: Path) -> None:
-    """Meters come up before the authority does: asking it in vain would only make their pauses longer."""
-    url = tomllib.loads(configuration.read_text(encoding="utf-8")).get("authority", {}).get("url")
-    address = urllib.parse.urlsplit(url or "")
-    while address.hostname is not None and address.port is not None:
-        try:
-            socket.create_connection((address.hostname, address.port), timeout=_LOOK_SECONDS).close()
-        except OSError:
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return
-
-
 async def _watch(volume: Path, deployment: str) -> None:
     while deployment_of(volume) == deployment:  # noqa: ASYNC110  # a file in a volume tells nobody that it has changed
         await asyncio.sleep(_LOOK_SECONDS)
@@ -90,7 +75,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would ignore it else
     folder, deployment = _wait_for_folder(volume)
     configuration = folder / f"{folder.name}.toml"
-    _wait_for_authority(configuration)
+    wait_for_authority(configuration)
 
     async def meter(config: LinkedMeterConfig) -> None:
         async with asyncio.TaskGroup() as group:

@@ -134,7 +134,7 @@ class Conducting:
 
     def _absent(self) -> list[str]:
         broker = [] if self._transport.reachable else ["no answer from the broker"]
-        return [*self._gone(self._conductor.reported.by_agent), *broker]
+        return [*broker, *self._gone(self._conductor.reported.by_agent)]  # the first few are named
 
     async def run(self) -> Conducted:
         """All of it; a run in which nothing moves any more ends early, and says so."""

@@ -117,6 +117,31 @@ def test_an_agent_that_cannot_run_is_named_with_its_reason(checkout, tmp_path):
         ill.compose("down", "--volumes", "--timeout", "5")
 
 
+#: Its access file is not there.
+BROKEN = """services:
+  broker:
+    entrypoint: [sh, -c]
+    command:
+      - sed 's|^acl_file .*|acl_file /mosquitto/config/absent.acl|' /mosquitto/config/mosquitto.conf > /tmp/broken.conf;
+        exec /usr/sbin/mosquitto -c /tmp/broken.conf
+"""
+
+
+@pytest.mark.usefixtures("images")
+def test_a_broker_that_ends_before_the_check_runs_is_named_with_its_reason(checkout, tmp_path):
+    broken = tmp_path / "broken.yml"
+    broken.write_text(BROKEN, encoding="ascii")
+    ill = dataclasses.replace(checkout, project=f"{checkout.project}-door")
+    try:
+        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=300)
+        said = up.stdout + up.stderr
+        assert up.returncode != 0, said[-4000:]
+        assert re.search(r"broker\S* .*Unable to open acl_file \"/mosquitto/config/absent.acl\"", said), said[-4000:]
+        assert re.search(r"broker\S* exited with code 13", said), said[-4000:]
+    finally:
+        ill.compose("down", "--volumes", "--timeout", "5")
+
+
 @pytest.mark.usefixtures("images")
 def test_an_agent_that_runs_and_gets_nowhere_is_named_by_the_check(checkout, tmp_path):
     broken = tmp_path / "broken.yml"

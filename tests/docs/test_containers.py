@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import docker
 
 DASHBOARD = "docker-compose --profile dashboard up"
+INSPECT = (
+    "docker inspect --format '{{.Name}}: {{.State.Status}}, exit {{.State.ExitCode}}, out of memory: {{.State.OOMKilled}}, "
+    "restarts: {{.RestartCount}}' $(docker-compose ps --all --quiet)"
+)
 #: What is not typed here, and why.
 NOT_TYPED = {
     "docker compose": "a name for Compose v2, not a command; where there is no other, it is what runs as docker-compose here",
@@ -116,7 +120,7 @@ def the_dashboard_shows_every_sum(site: Site, line: str) -> None:
     process = site.typist.begins(line, output, LOG_LEVEL="INFO")
     try:
         rows: list[str] = []
-        while len(rows) < 20 or "check_1 exited" not in output.read_text():
+        while len(rows) < 20 or not re.search("check.1 exited", output.read_text()):
             assert process.poll() is None, output.read_text()[-4000:]
             assert time.monotonic() < began + _DEADLINE_SECONDS, output.read_text()[-4000:]
             time.sleep(0.5)
@@ -140,6 +144,24 @@ def everybody_tells(_site: Site, _line: str) -> None:
 
 def set_up_says_what_it_wrote(site: Site, line: str) -> None:
     assert "20 households, constructed (not measured); seed 1; " in site.types(line)
+
+
+def everybody_is_listed(site: Site, line: str) -> None:
+    listed = site.types(line)
+    assert all(service in listed for service in ("broker", "authority", "setup", "check", "consumer-3", "meter"))
+    assert "restarting" not in listed.lower()
+
+
+def the_broker_has_nothing_to_say(site: Site, line: str) -> None:
+    """All was well: the test of a broker that cannot run is in tests/deployment/test_compose.py."""
+    assert "rror" not in site.types(line)
+
+
+def everybodys_end_is_told(site: Site, line: str) -> None:
+    told = site.types(line).splitlines()
+    assert len(told) == len(site.checkout.left(site.engine)["containers"])
+    (check,) = [each for each in told if "check" in each]
+    assert check.endswith(": exited, exit 0, out of memory: false, restarts: 0")
 
 
 def figures_are_in_the_volume(site: Site, line: str) -> None:
@@ -209,6 +231,9 @@ PROMISES: dict[str, Callable[[Site, str], None]] = {
     DASHBOARD: the_dashboard_shows_every_sum,
     "LOG_LEVEL=INFO docker-compose up ...": everybody_tells,
     "docker-compose logs setup": set_up_says_what_it_wrote,
+    "docker-compose ps --all": everybody_is_listed,
+    "docker-compose logs --tail 5 broker": the_broker_has_nothing_to_say,
+    INSPECT: everybodys_end_is_told,
     "docker-compose run --rm experiments minppn": figures_are_in_the_volume,
     "docker-compose --profile dashboard --profile experiments down --volumes": nothing_is_left_of_the_profiles_either,
     "hushgrid testbed --runtime docker --secure --rounds 12 --kill ppn-1@2 --pause ppn-2@3-5 --cut broker@7-8": harms_leave_sums_exact_or_absent,  # noqa: E501  # as on the page

@@ -75,7 +75,10 @@ def compose_command() -> list[str]:
 
 def typed() -> list[str]:
     """Every command of the page, those of its sentences too, as they stand there without what is said behind them."""
-    lines = [re.sub(r"\s+# .*$", "", line) for block in blocks(PAGE) if not block.path for line in block.typed()]
+    texts = [
+        re.sub(r"\\\n\s*", "", block.text) for block in blocks(PAGE) if not block.path
+    ]  # what is continued is one line
+    lines = [re.sub(r"\s+# .*$", "", line) for text in texts for line in text.splitlines() if line]
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
     named = [" ".join(words.split()) for words in re.findall(r"`([^`]+)`", prose)]

@@ -33,9 +33,12 @@ for module in {modules}:
              "configurator.authority.command"], HEAVY, id="testbed",
         ),
         pytest.param(["testbed.compose.slot", "testbed.agents.fleet"], HEAVY | NUMBERS | TERMINAL, id="meter"),
-        pytest.param(["ppn_node.__main__", "testbed.agents.ppn", "testbed.agents.liar"], HEAVY | TERMINAL | {"networkx"}, id="ppn"),
-        pytest.param(["consumer_node.__main__"], HEAVY | TERMINAL | {"networkx"}, id="consumer"),
-        pytest.param(["configurator.__main__"], (HEAVY - {"ortools", "pandas"}) | TERMINAL, id="configurator"),
+        pytest.param(
+            ["testbed.compose.begin", "ppn_node.__main__", "testbed.agents.ppn", "testbed.agents.liar"],
+            HEAVY | TERMINAL | {"networkx"}, id="ppn",
+        ),
+        pytest.param(["consumer_node.__main__", "testbed.compose.begin"], HEAVY | TERMINAL | {"networkx"}, id="consumer"),
+        pytest.param(["configurator.__main__", "testbed.compose.begin"], (HEAVY - {"ortools", "pandas"}) | TERMINAL, id="configurator"),
     ],
 )  # fmt: skip
 def test_the_modules_of_an_image_can_be_imported_there(modules, absent):

@@ -1,0 +1,49 @@
+"""Begins an agent of docker-compose.yml once the authority is there: `python -m testbed.compose.begin MODULE --config FILE`.
+
+Compose could wait for the authority's health instead. It would show nobody's log meanwhile, and when the authority never gets well it
+would give up without a name or a reason. So everybody is started, and each waits by itself, without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import tomllib
+import urllib.parse
+from pathlib import Path
+
+_LOOK_SECONDS = 0.5
+
+
+def wait_for_authority(configuration: Path) -> None:
+    """Return once somebody listens where an agent is to get its certificates; at once when its configuration names no authority.
+
+    An agent that asks in vain logs it, and its pauses grow. A configuration that cannot be read is the agent's to complain of.
+    """
+    try:
+        url = tomllib.loads(configuration.read_text(encoding="utf-8")).get("authority", {}).get("url")
+    except (OSError, ValueError):
+        return
+    address = urllib.parse.urlsplit(url or "")
+    while address.hostname is not None and address.port is not None:
+        try:
+            socket.create_connection((address.hostname, address.port), timeout=_LOOK_SECONDS).close()
+        except OSError:
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
+
+
+def main() -> None:
+    """Entry of the container; the agent takes this process over."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would ignore it else
+    module, *arguments = sys.argv[1:]
+    wait_for_authority(Path(arguments[arguments.index("--config") + 1]))
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
