@@ -21,7 +21,7 @@ from testbed.brokers.engines import ENGINES, program
 settings.register_profile("hushgrid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hushgrid")
 #: The fixtures of containers, which two folders share; nothing of them is loaded by who does not ask.
-pytest_plugins = ["support.containers"]
+pytest_plugins = ["support.containers.fixtures"]
 REQUIRE_ALL = bool(os.environ.get("HUSHGRID_REQUIRE_ALL"))
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.containers import IMAGES, PAGE, ROLES, Checkout, Typist, typed
+from support.containers.checkout import IMAGES, ROLES, Checkout
+from support.containers.typist import PAGE, Typist, typed
 
 if TYPE_CHECKING:
     import docker
