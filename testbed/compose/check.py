@@ -16,6 +16,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from configurator.authority.installation import AUTHORITY_PORT
 from hushgrid.core.sealing import Agreement, Identity
 from hushgrid.errors import ConfigurationError, HushgridError
 from hushgrid.printing import Terminal
@@ -27,7 +28,7 @@ from testbed.brokers.broker import RunningBroker
 from testbed.brokers.entrance import TRUST, Entrance
 from testbed.brokers.secure import LABEL
 from testbed.choices.parameters import Parameters
-from testbed.compose.health import not_there, not_usable, not_well
+from testbed.compose.health import listening, not_there, not_usable, not_well
 from testbed.deployment import CONFIGURATOR, Deployment, who_takes_part
 from testbed.faults import Harm
 from testbed.households import Truth, constructed_truth
@@ -36,6 +37,8 @@ from testbed.run.conducting import conduct
 from testbed.run.play import Run
 from testbed.run.report import show
 from testbed.verdict.sums import judge
+
+_AUTHORITY_SECONDS = 60.0
 
 
 def read_deployment(directory: Path) -> tuple[Parameters, Truth, Deployment, RunningBroker]:
@@ -80,6 +83,10 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
         ill = not_there(broker) or not_well(services, truth.meters, heard)
         return [f"{service} ({wrong})" for service, wrong in ill.items()]
 
+    if (
+        broker.entrance is not None
+    ):  # all others begin behind the authority: how long they may take is counted from there
+        await listening(AUTHORITY, AUTHORITY_PORT, _AUTHORITY_SECONDS)
     outcome = await conduct(parameters, truth, deployment, broker, untouched, terminal.say, gone)
     if outcome.stalled:
         ill = await not_usable(broker) or not_well(services, truth.meters, outcome.reports)

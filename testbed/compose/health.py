@@ -6,9 +6,12 @@ the containers that run, who has reached the broker has been heard, and whether 
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Callable, Collection, Sequence
 
+from configurator.authority.installation import AUTHORITY_PORT
 from hushgrid.shell.transport import Probe
 from testbed.brokers.broker import RunningBroker
 from testbed.places import AUTHORITY, BROKER
@@ -18,6 +21,7 @@ METER = "meter"
 #: A container that ends is started again and again: between two starts nobody has its name.
 NOT_RUNNING = "its container does not run, or ends again and again"
 _PROBE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
 
 
 def count_of(service: str) -> int:
@@ -53,9 +57,29 @@ def not_there(broker: RunningBroker, running: Callable[[str], int] = count_of) -
     return {service: NOT_RUNNING for service in needed if not running(service)}
 
 
+async def listening(host: str, port: int, most_seconds: float) -> bool:
+    """True once somebody listens there; False when nobody does for so long."""
+    end = time.monotonic() + most_seconds
+    while True:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError):
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            writer.close()
+            return True
+
+
 async def not_usable(broker: RunningBroker, running: Callable[[str], int] = count_of) -> dict[str, str]:
-    """The same, and a broker that runs and does not take the conductor in, with what it says; takes a few seconds at most."""
+    """The same, an authority that runs and is deaf, and a broker that does not take the conductor in, with what it says; takes a
+    few seconds at most.
+    """
     found = not_there(broker, running)
+    if broker.entrance is not None and AUTHORITY not in found and not await listening(AUTHORITY, AUTHORITY_PORT, 0.0):
+        found[AUTHORITY] = f"its container runs and does not listen at port {AUTHORITY_PORT}"
     if BROKER not in found:
         tls = broker.entrance.tls if broker.entrance else None
         account = broker.account

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.brokers.broker import RunningBroker
 from testbed.brokers.doors import write_doors
-from testbed.compose.health import NOT_RUNNING, count_of, not_there, not_usable, not_well
+from testbed.compose.health import NOT_RUNNING, count_of, listening, not_there, not_usable, not_well
 
 SERVICES = ("configurator", "ppn-1", "ppn-2")
 METERS = ("meter-1", "meter-2")
@@ -58,3 +58,12 @@ def test_a_broker_that_runs_and_takes_nobody_in_is_named_with_what_it_says(secur
 def test_the_authority_is_needed_where_the_broker_has_doors(tmp_path):
     secure = write_doors(tmp_path, "grid", ["broker"], "authority")
     assert not_there(secure, lambda service: int(service == "broker")) == {"authority": NOT_RUNNING}
+
+
+async def test_who_listens_is_found_and_who_does_not_is_given_up():
+    with socket.socket() as authority:
+        authority.bind(("127.0.0.1", 0))
+        port = authority.getsockname()[1]
+        assert not await listening("127.0.0.1", port, 0.0)
+        authority.listen()
+        assert await listening("127.0.0.1", port, 0.0)
