@@ -36,6 +36,7 @@ from testbed.places import AUTHORITY, CONDUCTOR, DESCRIPTION
 from testbed.run.conducting import conduct
 from testbed.run.play import Run
 from testbed.run.report import show
+from testbed.run.waiting import FIRST_WORD_SECONDS
 from testbed.verdict.sums import judge
 
 _AUTHORITY_SECONDS = 60.0
@@ -83,9 +84,10 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
         ill = not_there(broker) or not_well(services, truth.meters, heard)
         return [f"{service} ({wrong})" for service, wrong in ill.items()]
 
-    if (
-        broker.entrance is not None
-    ):  # all others begin behind the authority: how long they may take is counted from there
+    # All others begin behind the authority: how long they may take is counted from there.
+    if broker.entrance is not None and not await listening(AUTHORITY, AUTHORITY_PORT, FIRST_WORD_SECONDS):
+        gone_now = ", ".join(f"{service} ({wrong})" for service, wrong in not_there(broker).items())
+        terminal.say("waiting for the authority to listen" + (f"; gone: {gone_now}" if gone_now else ""))
         await listening(AUTHORITY, AUTHORITY_PORT, _AUTHORITY_SECONDS)
     outcome = await conduct(parameters, truth, deployment, broker, untouched, terminal.say, gone)
     if outcome.stalled:
