@@ -25,8 +25,11 @@ from grid_operator.market.privacy import nodes_factor
 from grid_operator.market.state_error import BoughtMode, StateError, Targets
 
 
-def test_on_twenty_feeders_the_printed_greedy_is_dearer_and_the_mended_one_hardly():
-    rows = [measure(at, mode=BoughtMode.INDIVIDUAL, seed=1, draws=8) for at in range(20)]
+@pytest.mark.parametrize(
+    "feeders", [range(5), pytest.param(range(20), marks=pytest.mark.system)], ids=["five", "twenty"]
+)
+def test_the_printed_greedy_is_dearer_and_the_mended_one_hardly(feeders):
+    rows = [measure(at, mode=BoughtMode.INDIVIDUAL, seed=1, draws=8) for at in feeders]
     assert min(row.purchases for row in rows) >= 2
     assert all(row.printed_reached for row in rows)
     printed, mended = [row.printed_ratio for row in rows], [row.mended_ratio for row in rows]
