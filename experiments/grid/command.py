@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from experiments.grid.homes import POWER_FACTOR, lived_in, printed_errors
-from experiments.grid.offers import MODES, ErrorRow, measure
+from experiments.grid.offers import MINIMUM_GROUP, MODES, ErrorRow, measure
 from experiments.options import choices
 from experiments.results import ResultFolder, result_options
 from hushgrid.cli import stops_with_one_line
@@ -68,6 +68,9 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option(
     "--days", default=3, show_default=True, type=click.IntRange(1, 366), help="How many; 330 are the rest of a year."
 )
+@click.option(
+    "--minimum-group", default=MINIMUM_GROUP, show_default=True, type=click.IntRange(1), help="Homes of a sum at least."
+)
 @click.option("--unsafe-published", is_flag=True, help="Allow the mode `paper`: its homes are hardly protected.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @result_options("state-estimation")
@@ -82,6 +85,7 @@ def state_estimation(
     load_factor: tuple[float, ...],
     first_day: int,
     days: int,
+    minimum_group: int,
     unsafe_published: bool,
     seed: int,
     out: Path,
@@ -97,7 +101,9 @@ def state_estimation(
         printed += [{"load_factor": factor} | each for each in printed_errors(lived)]
         for count in devices:
             for mode in modes:
-                rows += [measure(lived, mode, each, count, factor, seed) for each in _epsilons(mode, epsilon)]
+                rows += [
+                    measure(lived, mode, each, count, factor, seed, minimum_group) for each in _epsilons(mode, epsilon)
+                ]
     terminal.show(_sheet(rows, days))
     for each in printed:
         terminal.say(
@@ -108,6 +114,7 @@ def state_estimation(
     folder.json({
         "parameters": {
             "grid": grid.name, "homes": homes.name, "first_day": first_day, "days": days, "seed": seed,
+            "minimum_group": minimum_group,
             "noise": "simulated, seeded", "reactive_power": f"constructed at power factor {POWER_FACTOR}",
             "load_factor": "real loads times it: constructed where it is not 1",
         },

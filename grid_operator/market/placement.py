@@ -109,9 +109,13 @@ class Placing:
         """Of the smallest sum that is told."""
         return min(map(len, self.cells(devices).values()))
 
-    def told(self, devices: Iterable[str]) -> list[Told]:
-        """What the devices tell of each home, in the slot in which they tell most of it."""
+    def told(self, devices: Iterable[str], *, voltage_only: bool = False) -> list[Told]:
+        """What the devices tell of each home, in the slot in which they tell most of it; voltage_only: all but the head's meter
+        measure no power.
+        """
         rows, homes = self._rows(frozenset(devices)), self.scene.homes
+        if voltage_only:
+            rows = np.concatenate([rows[:3], rows[3::3]])
         inverse = np.linalg.inv(self._between[:, rows[:, None], rows])
         mine = self._homes[:, rows, 1 : 1 + homes]
         known = np.einsum("sih,sij,sjh->sh", mine, inverse, mine).max(axis=0)
@@ -131,19 +135,24 @@ class Placing:
 
         At the end what is not needed is given back, the last chosen last.
         """
-        chosen: list[str] = []
-        while self.error(chosen) > 1:
-            others = [[*chosen, name] for name in self.names if name not in chosen]
-            better = min(filter(self.allowed, others), key=self._by_error, default=None)
-            if better is None or self.error(better) >= self.error(chosen) * (1 - _EQUAL):
-                break
-            chosen = better
+        chosen = self.best_first(len(self.names))
         if self.error(chosen) <= 1:
             for name in list(chosen):
                 without = [each for each in chosen if each != name]
                 if self.error(without) <= 1:
                     chosen = without
         return self._placement(chosen)
+
+    def best_first(self, most: int) -> list[str]:
+        """At most so many, each the one that lowers the error most and is allowed; none more once the target is reached."""
+        chosen: list[str] = []
+        while self.error(chosen) > 1 and len(chosen) < most:
+            others = [[*chosen, name] for name in self.names if name not in chosen]
+            better = min(filter(self.allowed, others), key=self._by_error, default=None)
+            if better is None or self.error(better) >= self.error(chosen) * (1 - _EQUAL):
+                break
+            chosen = better
+        return chosen
 
     def exact(self, most: int = 100_000) -> Placement:
         """The fewest devices that reach the target, of equally many those that leave the least error; without any, the least error.

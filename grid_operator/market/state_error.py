@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import copy
 import enum
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator import noise
 from grid_operator.market.campaign import Campaign, Offer
 from grid_operator.market.errors import MarketError
 from grid_operator.market.privacy import Attitude, laplace_scale, printed_noise
@@ -115,7 +115,7 @@ class StateError:
         self._willing = rng.uniform(size=(draws, scene.homes))
         self._noise = rng.laplace(size=(*shape, 2 * scene.homes))  # of scale 1
         self._meter = rng.normal(size=(*shape, 2 * scene.homes))
-        self._group_noise = rng.laplace(size=(*shape, 2 * len(scene.groups)))
+        self._group_noise = noise.draw(1.0, scene.nodes_factor, (*shape, 2 * len(scene.groups)), rng)
         names = sorted(scene.devices)
         self._device_noise = dict(zip(names, rng.normal(size=(len(names), *shape, 3)), strict=True))
         self._slack_noise = rng.normal(size=(*shape, 3))
@@ -208,12 +208,9 @@ class StateError:
         variance = np.tile(members.sum(axis=2) * scene.meter_watts**2, 2)[:, None, :]
         if self.mode is BoughtMode.GROUP:
             both = (scene.sensitivity_watts, scene.sensitivity_reactive)
-            # Noise by nodes has the nodes' factor in its variance; its shape is taken for the curator's.
-            scale = np.repeat([laplace_scale(each, offer.epsilon) for each in both], groups) * math.sqrt(
-                scene.nodes_factor
-            )
+            scale = np.repeat([laplace_scale(each, offer.epsilon) for each in both], groups)
             values = values + scale * self._group_noise
-            variance = variance + 2 * scale**2
+            variance = variance + noise.variance(1.0, scene.nodes_factor) * scale**2
         return _Sums(values, np.broadcast_to(variance, values.shape), members)
 
     # What is estimated of it
@@ -223,8 +220,8 @@ class StateError:
         scene = self.scene
         homes, slots = 2 * scene.homes, self.draws * scene.slots
         nodes = [0, *(scene.devices[name] for name in sorted(campaign.devices))]
-        noise = [self._slack_noise, *(self._device_noise[name] for name in sorted(campaign.devices))]
-        measured = [self._measured(node, each) for node, each in zip(nodes, noise, strict=True)]
+        errors = [self._slack_noise, *(self._device_noise[name] for name in sorted(campaign.devices))]
+        measured = [self._measured(node, each) for node, each in zip(nodes, errors, strict=True)]
         z = np.concatenate([each[0].reshape(slots, 3) for each in measured], axis=1)
         r = np.concatenate(
             [np.broadcast_to(each[1], (self.draws, scene.slots, 3)).reshape(slots, 3) for each in measured], axis=1
@@ -274,14 +271,14 @@ class StateError:
         rows[:, :groups, 1 : 1 + scene.homes] = rows[:, groups:, 1 + scene.homes :] = members
         return np.repeat(rows, scene.slots, axis=0)
 
-    def _measured(self, node: int, noise: Floats) -> tuple[Floats, Floats]:
+    def _measured(self, node: int, error: Floats) -> tuple[Floats, Floats]:
         """What a device says, (draws, slots, 3), and the variances of its errors, (slots, 3)."""
         exact = self._seen(self._truth, node)
         scene = self.scene
         rated = self._rated_va()[node] if node else self._rated_va()[1:].max()
         least = np.array([0.0, LEAST_READING * rated, LEAST_READING * rated])
         sigma = scene.class_fraction * np.maximum(np.abs(exact), least)
-        return exact + sigma * noise, sigma**2
+        return exact + sigma * error, sigma**2
 
     def _seen(self, flow: PowerFlow, node: int) -> Floats:
         """u, P and Q of a device at a node, (slots, 3); at the slack what the feeder takes."""

@@ -79,7 +79,7 @@ class Feeder:
         if len(set(np.asarray(nodes).tolist())) == len(nodes):
             summed[:, nodes] = given
         else:
-            np.add.at(summed, (slice(None), np.asarray(nodes)), given)
+            np.add.at(summed.T, np.asarray(nodes), given.T)
         return summed
 
     @cached_property
