@@ -55,7 +55,7 @@ class PricedError:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class DevicesPlaced:
     """Devices for a target. error: 95 % half width in units of it, as expected beforehand. fewest_homes: of the smallest sum told."""
 
     load_factor: float
@@ -207,7 +207,7 @@ class Village:
 
     # Placement
 
-    def placed(self, targets: Sequence[float], minimums: Sequence[int], exact_below: int) -> list[Placed]:
+    def placed(self, targets: Sequence[float], minimums: Sequence[int], exact_below: int) -> list[DevicesPlaced]:
         """The greedy's devices for each target; the exact search's number where so few branches or less may have one."""
         found = []
         for minimum in minimums:
@@ -218,7 +218,7 @@ class Village:
                 exact = placing.exact() if len(scene.devices) <= exact_below else None
                 fewest = None if exact is None else len(exact.devices)
                 found.append(
-                    Placed(
+                    DevicesPlaced(
                         self.factor,
                         target,
                         minimum,

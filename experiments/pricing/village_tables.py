@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.pricing.village import ACCEPTANCE, MINIMUM, PeakState, Placed, PricedError, ToldOfHomes
+from experiments.pricing.village import ACCEPTANCE, MINIMUM, DevicesPlaced, PeakState, PricedError, ToldOfHomes
 from hushgrid.tables import Sheet, numbers, words
 
 
@@ -29,7 +29,7 @@ def priced_sheet(rows: Sequence[PricedError], slots: int) -> Sheet:
     return out
 
 
-def placed_sheet(rows: Sequence[Placed]) -> Sheet:
+def placed_sheet(rows: Sequence[DevicesPlaced]) -> Sheet:
     """Devices for a target."""
     out = Sheet(
         "Where devices go: the fewest for a target, beside the meter at the head",

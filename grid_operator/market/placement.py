@@ -33,7 +33,7 @@ _EQUAL = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class DevicePlacement:
     """devices: by name, in the order in which they were chosen. error: of the state, 1 at the target. reached: whether it is at most 1.
 
     fewest_homes: of the smallest sum of homes that the devices together tell. evaluated: sets of devices looked at.
@@ -47,7 +47,7 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class HomeTold:
     """What devices tell of one home's watts: the standard deviation before and after, and what that is worth.
 
     epsilon: of the noisy reading (Laplace noise of scale Delta/epsilon) that would tell as much; 0 for nothing.
@@ -109,7 +109,7 @@ class Placing:
         """Of the smallest sum that is told."""
         return min(map(len, self.cells(devices).values()))
 
-    def told(self, devices: Iterable[str], *, voltage_only: bool = False) -> list[Told]:
+    def told(self, devices: Iterable[str], *, voltage_only: bool = False) -> list[HomeTold]:
         """What the devices tell of each home, in the slot in which they tell most of it; voltage_only: all but the head's meter
         measure no power.
         """
@@ -125,12 +125,12 @@ class Placing:
             # A reading of variance s^2 leaves P s^2 / (P + s^2): as much as the devices do where s^2 = P (1 - part) / part.
             spread = before * math.sqrt((1 - part) / part) if part else math.inf
             epsilon = math.sqrt(2) * self.scene.sensitivity_watts / spread if spread else math.inf
-            found.append(Told(home, before, before * math.sqrt(1 - part), epsilon))
+            found.append(HomeTold(home, before, before * math.sqrt(1 - part), epsilon))
         return found
 
     # Which are chosen
 
-    def greedy(self) -> Placement:
+    def greedy(self) -> DevicePlacement:
         """From none: each step the device that lowers the error most and leaves no sum of fewer homes than the minimum.
 
         At the end what is not needed is given back, the last chosen last.
@@ -154,7 +154,7 @@ class Placing:
             chosen = better
         return chosen
 
-    def exact(self, most: int = 100_000) -> Placement:
+    def exact(self, most: int = 100_000) -> DevicePlacement:
         """The fewest devices that reach the target, of equally many those that leave the least error; without any, the least error.
 
         A set is left aside with all that it belongs to when even everything that may be added does not help, or when it tells too
@@ -197,9 +197,9 @@ class Placing:
         """Errors equal but for rounding count as equal."""
         return float(f"{self.error(devices):.9e}"), devices
 
-    def _placement(self, devices: Sequence[str]) -> Placement:
+    def _placement(self, devices: Sequence[str]) -> DevicePlacement:
         error = self.error(devices)
-        return Placement(tuple(devices), error, error <= 1, self.fewest_homes(devices), len(self._widths))
+        return DevicePlacement(tuple(devices), error, error <= 1, self.fewest_homes(devices), len(self._widths))
 
     # How sure
 
