@@ -13,6 +13,7 @@ from experiments.grid.minutes import Averaging, averaging, read_minutes
 from experiments.grid.offers import MINIMUM_GROUP, MODES, ErrorRow, measure
 from experiments.options import choices
 from experiments.results import ResultFolder, result_options
+from grid_operator.estimation.errors import EstimationError
 from hushgrid.cli import stops_with_one_line
 from hushgrid.errors import ConfigurationError
 from hushgrid.printing import Terminal
@@ -110,9 +111,13 @@ def state_estimation(
             hidden.append(averaging(lived, factor, *by_minute))
         for count in devices:
             for mode in modes:
-                rows += [
-                    measure(lived, mode, each, count, factor, seed, minimum_group) for each in _epsilons(mode, epsilon)
-                ]
+                try:
+                    rows += [
+                        measure(lived, mode, each, count, factor, seed, minimum_group)
+                        for each in _epsilons(mode, epsilon)
+                    ]
+                except EstimationError as error:
+                    raise ConfigurationError(f"mode {mode}, {count} devices, loads x{factor:g}: {error}") from None
     terminal.show(_sheet(rows, days))
     for each in printed:
         terminal.say(
