@@ -27,7 +27,8 @@ _WATCHED_FRACTION = 0.2
 #: Constructed losses: so many Wh in every slot for each home, and this share of the flow at the largest flow.
 _IRON_WH_PER_HOME, _COPPER_SHARE = 0.9, 0.03
 _LIMIT_DRAWS = 4000
-_SHARES = np.geomspace(0.0005, 0.05, 13)
+#: Delays are simulated for these missing shares, with the noise of so many honest runs.
+_SHARES, _HONEST_RUNS = np.geomspace(0.0005, 0.05, 9), 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class BalanceRow:
 class _Run:
     watched: BalanceWatch
     fit: HonestFit
+    variance: Floats
     share: float
 
 
@@ -92,7 +94,7 @@ class Trial:
         fit = fit_honest(balance[:FITTED_DAYS], reported[:FITTED_DAYS], believed)
         settled = FITTED_DAYS - _SETTLING_DAYS
         days = Days.of(balance[settled:], reported[settled:], fit.losses, believed)
-        return _Run(_watched(days, believed, fit, len(group)), fit, stolen)
+        return _Run(_watched(days, believed, fit, len(group)), fit, days.variance, stolen)
 
     def limit(self, true: BalanceMeter, believed: BalanceMeter, runs: int) -> float:
         """Calibrated on so many honest stretches, in blocks of a month."""
@@ -108,17 +110,16 @@ class Trial:
     def simulated_delays(self, meter: BalanceMeter, limit: float, runs: int) -> Floats:
         """The 95 % quantile of the delay, in days, for each missing share of `_SHARES`: noise and drift of the meter, no losses.
 
-        What is missing varies from day to day as one home's use does.
+        How much white noise a day has, and how well a gain is fitted, is that of honest runs. What is missing varies from day to day
+        as one home's use does.
         """
-        kind = self.run(meter, meter)
         size = float(np.mean([len(group) for group in self._groups]))
-        white = np.full(
-            _SETTLING_DAYS + WATCHED_DAYS, meter.white**2 / SLOTS_PER_DAY * 1.1
-        )  # 1.1: slots do not weigh alike
-        fit, found = HonestFit(kind.fit.losses, 0.0, kind.fit.gain_variance), []
+        honest, found = [self.run(meter, meter) for _ in range(_HONEST_RUNS)], []
         for share in _SHARES:
             delays = []
-            for _ in range(runs):
+            for at in range(runs):
+                kind = honest[at % _HONEST_RUNS]
+                white, fit = kind.variance, HonestFit(kind.fit.losses, 0.0, kind.fit.gain_variance)
                 start, steps = np.sqrt(fit.gain_variance) * self._rng.normal(), self._rng.normal(size=white.size)
                 seen = (
                     start

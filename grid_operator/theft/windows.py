@@ -11,6 +11,8 @@ from grid_operator.theft.densities import Floats
 from grid_operator.theft.errors import TheftError
 from grid_operator.theft.ranking import Missing, PeriodSums, rank_of
 
+_MOST_TRIES = 200
+
 
 @dataclass(frozen=True, slots=True)
 class WindowPlan:
@@ -36,7 +38,7 @@ class WindowPlan:
         if (
             min(self.days_before // self.period_days - 1, self.days_after) < 1
             or not 0 <= self.gap_error < 1
-            or self.noise_scale < 0
+            or not 0 <= self.noise_scale < np.inf
         ):
             raise TheftError("two periods before and one after, and no error below 0")
 
@@ -106,14 +108,17 @@ class Mix:
     def __post_init__(self) -> None:
         if not self.fractions or not all(0 < fraction < 1 for fraction in self.fractions):
             raise TheftError("stolen fractions lie between 0 and 1")
-        if min(self.nobody, self.several) < 0 or self.nobody + self.several > 1:
+        if not (self.nobody >= 0 and self.several >= 0 and self.nobody + self.several <= 1):
             raise TheftError("shares of windows add up to 1 at most")
 
 
 def draw_windows(
     history: History, plan: WindowPlan, mix: Mix, count: int, rng: np.random.Generator
 ) -> list[TrialWindow]:
-    """Windows at random days, the thief a random home. TheftError where the history is shorter than a window, or none is asked for."""
+    """Windows at random days, the thief a random home. A window in which a home has no reading at all is drawn anew.
+
+    TheftError where the history is shorter than a window, none is asked for, or a home has readings in none that is drawn.
+    """
     if sorted(home for group in plan.groups for home in group) != list(range(history.homes)):
         raise TheftError("every home is in one group")
     if history.days < plan.days or plan.slots_per_day != history.slots_per_day:
@@ -123,12 +128,9 @@ def draw_windows(
     group_of = {home: group for group in plan.groups for home in group}
     found = []
     for _ in range(count):
-        first_day, thief, kind = (
-            int(rng.integers(history.days - plan.days + 1)),
-            int(rng.integers(history.homes)),
-            rng.random(),
-        )
+        thief, kind = int(rng.integers(history.homes)), rng.random()
         group = group_of[thief]
+        first_day = _heard(history, plan, group, rng)
         thieves = [] if kind < mix.nobody else [group.index(thief)]
         if mix.nobody <= kind < mix.nobody + mix.several:
             others = [home for home in range(len(group)) if home != thieves[0]]
@@ -137,6 +139,17 @@ def draw_windows(
         fractions[thieves] = rng.choice(mix.fractions, len(thieves))
         found.append(history.window(plan, group, first_day, fractions, rng))
     return found
+
+
+def _heard(history: History, plan: WindowPlan, group: Sequence[int], rng: np.random.Generator) -> int:
+    """A day on which a window begins that has a reading of every home, before and after."""
+    for _ in range(_MOST_TRIES):
+        first_day = int(rng.integers(history.days - plan.days + 1))
+        _, before = history.sums(group, first_day, 1, plan.days_before)
+        _, after = history.sums(group, first_day + plan.days_before, 1, plan.days_after)
+        if before.all() and after.all():
+            return first_day
+    raise TheftError(f"a home without any reading: no window of {_MOST_TRIES} has one of every home before and after")
 
 
 @dataclass(frozen=True, slots=True)
