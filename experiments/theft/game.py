@@ -209,7 +209,8 @@ def _show_the_rest(
     )
     for row in content["sequential"]:
         sheet.add(
-            row["density"], f"{row['limit']:g}", f"{row['delay_mean_slots']:,.1f}", f"{row['delay_played_slots']:,.1f}",
+            row["density"], f"{row['limit']:g}", f"{row['delay_mean_slots']:,.1f}",
+            "-" if row["delay_played_slots"] is None else f"{row['delay_played_slots']:,.1f}",
             f"{row['delay_95_slots']:,}",
             f"{row['limit_by_kl_slots']:,.1f}", f"{row['false_alarm_mean_slots']:,.0f}",
         )  # fmt: skip

@@ -92,6 +92,10 @@ def theft_ranking(
         raise ConfigurationError(f"--windows {windows} are too few to measure a hit rate: {_FEWEST_WINDOWS} at least")
     if grid is not None and data is None:
         raise ConfigurationError("--grid says which homes of a file: --data FILE is missing")
+    if partition is not None and partition.count("/") + 1 not in groups:
+        raise ConfigurationError(
+            f"--partition {partition}: {partition.count('/') + 1} groups are no number of --groups"
+        )
     folder, terminal = ResultFolder("theft-ranking", out, report), Terminal()
     village = (
         constructed_homes(homes, history_days, seed) if data is None else read_homes(data, grid, homes, history_days)

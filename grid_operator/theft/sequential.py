@@ -22,6 +22,8 @@ _ALIKE, _STEADY = 0.01, 1e-6
 _QUANTILE_STATES = 400
 #: A limit above has false alarms so seldom (e^25 slots) that solving for their mean loses all digits.
 _HIGHEST_LIMIT = 25
+#: A cell is no wider than this part of what D* moves in a slot, else the chain stands still.
+_FINEST_STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,12 @@ def run_length(tilt: Tilt, limit: float, *, states: int = 800, quantile: float =
         )
     if states < 80 or not 0 < quantile < 1:
         raise TheftError("a chain has 80 states at least, and a quantile lies between 0 and 1")
+    low, high = tilt.honest.quantile(np.array([0.16, 0.84]))
+    step = tilt.mu * float(high - low) / 2  # about a standard deviation of D*
+    if limit > _FINEST_STEP * states * step:
+        raise TheftError(
+            f"D* moves by {step:.2g} in a slot, which is too small for a limit of {limit:g}: steal more, or lower it"
+        )
     delay, honest = (
         [_mean(_chain(tilt, density, limit, count)) for count in (states // 2, states)]
         for density in (tilt.stolen, tilt.honest)
