@@ -35,7 +35,7 @@ def draw(content: Mapping[str, Any], density: str, slots: int, stem: Path) -> li
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_ylim(-0.03, 1.03)
         axes.set_title(f"Found {title} ({density}, {slots} slots)", fontsize=10)
-        axes.legend(frameon=False, fontsize=8, loc="upper left" if key == "detection" else "center right")
+        axes.legend(frameon=False, fontsize=8, loc="upper left" if key == "detection" else (0.36, 0.45))
     _delays(delay, content["sequential"])
     for axes in (ratio, shape, delay):
         axes.grid(alpha=0.3)
@@ -64,5 +64,5 @@ def _delays(axes: Any, rows: list[Mapping[str, Any]]) -> None:
     axes.set_ylabel("slots until the alarm")
     axes.set_ylim(bottom=0)
     axes.set_title(f"Delay of the running test at {rows[0]['theft_fraction']:.0%} theft", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, ncols=len({row["density"] for row in rows}), loc="upper left")
+    axes.legend(frameon=False, fontsize=7, ncols=len({row["density"] for row in rows}), loc="upper left")
     axes.set_ylim(top=axes.get_ylim()[1] * 1.25)

@@ -5,7 +5,6 @@ W = max(0, W + D*(y)), an alarm at W >= limit. The KL per slot is its drift unde
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,9 @@ from grid_operator.theft.errors import TheftError
 from grid_operator.theft.tilt import Tilt
 
 _MOST_SLOTS = 10_000_000
-#: Means of two numbers of cells are extrapolated when they differ by less; the alarms of two slots in a row are alike.
-_ALIKE, _STEADY = 0.01, 1e-6
-#: Cells by which quantiles are found: whole slots, which more cells do not change.
-_QUANTILE_STATES = 400
+_MOST_DOUBLINGS = 40
+#: Means of two numbers of cells are extrapolated when they differ by less.
+_ALIKE = 0.01
 #: A limit above has false alarms so seldom (e^25 slots) that solving for their mean loses all digits.
 _HIGHEST_LIMIT = 25
 #: A cell is no wider than this part of what D* moves in a slot, else the chain stands still.
@@ -58,7 +56,7 @@ def run_length(tilt: Tilt, limit: float, *, states: int = 800, quantile: float =
         [_mean(_chain(tilt, density, limit, count)) for count in (states // 2, states)]
         for density in (tilt.stolen, tilt.honest)
     )
-    slots = _quantile(_chain(tilt, tilt.stolen, limit, min(states, _QUANTILE_STATES)), quantile)
+    slots = _quantile(_chain(tilt, tilt.stolen, limit, states), quantile)
     return RunLength(limit, _extrapolated(delay), slots, _extrapolated(honest))
 
 
@@ -109,16 +107,15 @@ def _extrapolated(means: list[float]) -> float:
 
 
 def _quantile(chain: Floats, quantile: float) -> int:
-    """The first slot by which the alarm has come with this probability. Once a slot leaves the share over that the last left, all do."""
-    left, slots, before, share = np.zeros(len(chain)), 0, 1.0, 0.0
-    left[0] = 1
-    while before > 1 - quantile:
-        left, slots = left @ chain, slots + 1
-        now = float(left.sum())
-        steady = slots > 1 and 0 < abs(now / before - share) < _STEADY * (1 - share)
-        share, before = now / before, now
-        if steady and before > 1 - quantile:
-            return slots + math.ceil(math.log((1 - quantile) / before) / math.log(share))
-        if slots > _MOST_SLOTS:
-            raise TheftError(f"no alarm within {_MOST_SLOTS} slots")
-    return slots
+    """The first slot by which the alarm has come with this probability: powers of the chain, doubled and then taken apart."""
+    powers, left = [chain], 1 - quantile
+    while powers[-1][0].sum() > left:
+        if len(powers) > _MOST_DOUBLINGS:
+            raise TheftError(f"no alarm within {2**_MOST_DOUBLINGS} slots")
+        powers.append(powers[-1] @ powers[-1])
+    still, slots = np.eye(1, len(chain))[0], 0
+    for at in reversed(range(len(powers))):
+        later = still @ powers[at]
+        if later.sum() > left:
+            still, slots = later, slots + 2**at
+    return slots + 1

@@ -40,21 +40,15 @@ def watch(found: Innovations, step: float) -> BalanceWatch:
     """The statistic of every day. step: the missing share that the watch is set for."""
     check_step(step)
     days = found.error.size
-    statistic, begun, share = np.zeros(days), np.zeros(days), np.zeros(days)
-    followed, ratio, score, information = (np.zeros(days) for _ in range(4))  # one of each for every possible beginning
-    for day in range(days):
-        may = slice(max(0, day - _MOST_DAYS_BACK + 1), day + 1)
-        signature = 1 - followed[may]  # of a step of size 1
-        weight = signature / found.variance[day]
-        score[may] += weight * found.error[day]
-        information[may] += weight * signature
-        ratio[may] = step * score[may] - step**2 * information[may] / 2
-        followed[may] += found.taken[day] * signature
-        best = int(np.argmax(ratio[may]))
-        statistic[day] = ratio[may][best]
-        begun[day] = may.start + best
-        share[day] = score[may][best] / information[may][best]
-    return BalanceWatch(statistic, begun, share)
+    begin, day = np.ogrid[:days, :days]
+    left = np.concatenate([[1.0], 1 - found.taken[:-1]])  # what the gain has not followed of a step, by one day
+    signature = np.where(day >= begin, np.cumprod(np.where(day > begin, left, 1.0), axis=1), 0.0)  # of a step of size 1
+    weight = signature / found.variance
+    score, information = np.cumsum(weight * found.error, axis=1), np.cumsum(weight * signature, axis=1)
+    may = (day >= begin) & (day - begin < _MOST_DAYS_BACK)
+    ratio = np.where(may, step * score - step**2 * information / 2, -np.inf)
+    best, each = np.argmax(ratio, axis=0), np.arange(days)
+    return BalanceWatch(ratio[best, each], best.astype(float), score[best, each] / information[best, each])
 
 
 def limit_of(honest: list[Floats], days: int, rate: float, draws: int, rng: np.random.Generator) -> float:

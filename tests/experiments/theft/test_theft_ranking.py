@@ -13,7 +13,7 @@ from experiments.theft.ranking import theft_ranking
 from hushgrid.errors import ConfigurationError
 
 QUICK = (
-    "--homes", "24", "--history-days", "84", "--days", "14", "--groups", "1,2", "--epsilon", "none,10", "--theft-fraction", "0.3",
+    "--homes", "24", "--history-days", "84", "--days", "14", "--groups", "1,2", "--epsilon", "none,5", "--theft-fraction", "0.3",
     "--windows", "100", "--minimum", "12",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def test_every_row_says_hit_rates_and_what_the_supplier_knows(found):
         (method, groups, epsilon)
         for method in ("naive", "llr-normal", "llr")
         for groups in (1, 2)
-        for epsilon in (None, 10)
+        for epsilon in (None, 5)
     }
     for row in rows:
         assert 0 <= row["top1"] <= row["top3"] <= 1
@@ -48,7 +48,7 @@ def test_every_row_says_hit_rates_and_what_the_supplier_knows(found):
 def test_noise_takes_from_the_ranking(found):
     _, content, _ = found
     top = {(row["groups"], row["epsilon"]): row["top3"] for row in content["rows"] if row["method"] == "llr"}
-    assert top[1, None] > top[1, 10]
+    assert top[1, None] > top[1, 5]
 
 
 def test_a_suspicion_says_inspect_and_shows_a_probability_only_where_claims_are_right(found):
