@@ -24,6 +24,8 @@ from hushgrid.tables import Sheet, numbers, words
 _FEWEST_WINDOWS, _LONG_WINDOWS = 100, 2000
 _FEWEST_CALIBRATING = 400
 _HALF_HOUR = 0.5
+#: All epsilons are tried at the length that is nearest; at the others the first one only.
+_MIDDLE_DAYS = 14
 
 
 def _epsilons(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[float | None, ...]:
@@ -58,7 +60,7 @@ def _epsilons(_context: click.Context, _parameter: click.Parameter, value: str) 
     help="Balance meters, of whole feeders.",
 )
 @click.option("--epsilon", "epsilons", default="none,10,1", show_default=True, callback=_epsilons, metavar="LIST",
-              help="Of each half hour of a group's sum; none: exact.")  # fmt: skip
+              help="Of each half hour of a group's sum; none: exact. All but the first: at the days nearest to 14 only.")  # fmt: skip
 @click.option(
     "--bound-kw", default=5.0, show_default=True, type=NumberRange(0, min_open=True), help="A home's contract bound."
 )
@@ -127,15 +129,16 @@ def _worked_out(
 ) -> dict[str, Any]:  # fmt: skip
     history = History(village.watt_hours, SLOTS_PER_DAY)
     rows, comparisons, calibration, balance, example = [], [], [], [], list[str]()
+    middle = min(days, key=lambda length: abs(length - _MIDDLE_DAYS))
     for count, groups in parts.items():
-        for length in days:
-            for epsilon in epsilons:
+        for length in dict.fromkeys(days):
+            for epsilon in epsilons if length == middle else epsilons[:1]:
                 noise = 0.0 if epsilon is None else 1000 * bound_kw * _HALF_HOUR / epsilon
                 ranker = Ranker(history, groups, length, noise, seed)
                 found, compared = ranking_rows(ranker, fractions, epsilon, windows)
                 rows += found
                 comparisons += compared
-                if epsilon is not None:
+                if epsilon != epsilons[0]:
                     continue
                 row, posterior, claims = calibration_row(ranker, fractions, max(windows, _FEWEST_CALIBRATING))
                 calibration.append(row)
