@@ -39,6 +39,7 @@ _CAUGHT_BY = {
     "believe_any_decision": 87,
     "believe_any_leave": 375,
     "leave_of_one": 393,
+    "forget_what_is_out": 606,
 }
 
 
