@@ -20,6 +20,8 @@ _EXPERIMENTS = {
     "scaling": ("experiments.scaling.command", "scaling"),
     "state-estimation": ("experiments.grid.command", "state_estimation"),
     "theft-and-demand": ("experiments.demand.theft_command", "theft_and_demand"),
+    "theft-game": ("experiments.theft.game", "theft_game"),
+    "theft-ranking": ("experiments.theft.ranking", "theft_ranking"),
 }
 
 

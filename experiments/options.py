@@ -32,6 +32,25 @@ def fractions(_context: click.Context, _parameter: click.Parameter, value: str) 
     return tuple(dict.fromkeys(found))
 
 
+def open_fractions(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """As `fractions`, of numbers that are neither 0 nor 1."""
+    found = fractions(context, parameter, value)
+    if not all(0 < part < 1 for part in found):
+        raise click.BadParameter(f"{value!r}: each lies between 0 and 1")
+    return found
+
+
+def numbers_above_zero(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[float, ...]:
+    """A list of finite numbers above 0, as an option takes it."""
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < part < math.inf for part in found):
+        raise click.BadParameter(f"{value!r} is not a list of numbers above 0 such as 3,4.5")
+    return found
+
+
 def _decades(low: float, high: float) -> list[float]:
     """low, 10 low, ... up to high, as the decimal numbers that they are."""
     if not 0 < low <= high:

@@ -48,6 +48,6 @@ def variance(scale: float, factor: float = 1.0) -> float:
     return 2 * scale * scale * factor
 
 
-def draw(scale: float, factor: float, count: int, rng: np.random.Generator) -> Floats:
+def draw(scale: float, factor: float, count: int | tuple[int, ...], rng: np.random.Generator) -> Floats:
     """Simulated noise: c contributions, of which m make one Laplace law, are Gamma(c/m) - Gamma(c/m); factor = c/m."""
     return scale * (rng.standard_gamma(factor, count) - rng.standard_gamma(factor, count))

@@ -255,7 +255,7 @@ class Deployer:
         first, *others = self._broker.urls_from([CONFIGURATOR, *self.deployment.everybody].index(agent))
         section: dict[str, Any] = {"url": first}
         if others:
-            section["further_urls"] = others
+            section |= {"further_urls": others, "silence_seconds": self._broker.silence_seconds}
         if self._broker.account is not None:
             password = self._broker.account.password
             section["user_name"] = self._broker.account.user_name

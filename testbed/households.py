@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from meter_agent.sources.constructed import ConstructedHouseholds
 from meter_agent.sources.files.csv_formats import PUBLISHED_INTERVAL_SECONDS, CsvFormat, open_csv
 from meter_agent.sources.files.replay import read_rounds
 from meter_agent.sources.files.steps import check_step
+from meter_agent.sources.sample import MOST_WATT_HOURS
 
 DEFAULT_INTERVAL_SECONDS = 1800
 CONSTRUCTED_START = dt.datetime(2013, 3, 11, tzinfo=dt.UTC)
@@ -189,8 +191,11 @@ class _Parquet:
     def _check_columns(self) -> None:
         types = self._arrow.types
         for column in _PARQUET_COLUMNS:
-            if column not in self._schema.names:
-                raise ConfigurationError(f"{self._path}: the column {column} is missing")
+            count = self._schema.names.count(column)
+            if count != 1:
+                raise ConfigurationError(
+                    f"{self._path}: the column {column} {'occurs twice' if count else 'is missing'}"
+                )
         ids = self._schema.field("meter_id").type
         names = ids.value_type if types.is_dictionary(ids) else ids
         if not (types.is_string(names) or types.is_large_string(names) or types.is_string_view(names)):
@@ -198,7 +203,8 @@ class _Parquet:
         if not types.is_timestamp(self._schema.field("start_utc").type):
             raise ConfigurationError(f"{self._path}: the column start_utc does not hold times")
         energy = self._schema.field("wh").type
-        if not (types.is_integer(energy) or (types.is_floating(energy) and self._holds_whole_numbers())):
+        fractional = types.is_floating(energy) or types.is_decimal(energy)
+        if not (types.is_integer(energy) or (fractional and self._holds_whole_numbers(energy))):
             raise ConfigurationError(f"{self._path}: the column wh does not hold whole numbers of Wh")
 
     def _unreadable(self, error: Exception) -> ConfigurationError:
@@ -211,9 +217,9 @@ class _Parquet:
 
     def values(self, meters: Sequence[str], first: int, last: int) -> dict[str, list[int | None]]:
         """Per meter, one entry per round."""
-        zone = self._schema.field("start_utc").type.tz
+        kind = self._schema.field("start_utc").type
         ends = [round_start(r, self.interval_seconds) for r in (first, last + 1)]
-        begin, end = (e if zone else e.replace(tzinfo=None) for e in ends)
+        begin, end = (self._arrow.scalar(e if kind.tz else e.replace(tzinfo=None), kind) for e in ends)
         wanted = [("meter_id", "in", list(meters)), ("start_utc", ">=", begin), ("start_utc", "<", end)]
         try:
             table = self._rows_where(wanted)
@@ -235,7 +241,7 @@ class _Parquet:
         return table.filter(self._parquet.filters_to_expression(wanted))
 
     def _by_round(
-        self, rows: Iterable[tuple[str, int, float | None]], meters: Sequence[str]
+        self, rows: Iterable[tuple[str, int, float | Decimal | None]], meters: Sequence[str]
     ) -> dict[str, dict[int, int | None]]:
         found: dict[str, dict[int, int | None]] = {meter: {} for meter in meters}
         for meter, start_seconds, said in rows:
@@ -247,6 +253,11 @@ class _Parquet:
                     f"{self._path}: meter {meter}, {when:%Y-%m-%dT%H:%M:%SZ}: the time is not on the grid of "
                     f"{self.interval_seconds} s"
                 )
+            if watt_hours is not None and abs(watt_hours) >= MOST_WATT_HOURS:
+                raise ConfigurationError(
+                    f"{self._path}: meter {meter}, {round_start(round_number, self.interval_seconds):%Y-%m-%dT%H:%MZ}: "
+                    f"{watt_hours} Wh is more than a meter counts in its life"
+                )
             if found[meter].setdefault(round_number, watt_hours) != watt_hours:
                 when = round_start(round_number, self.interval_seconds)
                 raise ConfigurationError(f"{self._path}: meter {meter} has two values for {when:%Y-%m-%dT%H:%MZ}")
@@ -254,12 +265,16 @@ class _Parquet:
             check_step(str(self._path), meter, rounds, self.interval_seconds)
         return found
 
-    def _holds_whole_numbers(self) -> bool:
-        """Of a column of floats: beside gaps, whole numbers are often stored so. NaN stands for nothing there."""
+    def _holds_whole_numbers(self, kind: Any) -> bool:
+        """Of a column of decimals or floats: beside gaps, whole numbers are often stored so. NaN stands for nothing there."""
         energy = self._parquet.read_table(self._path, columns=["wh"])["wh"].drop_null()
-        energy = energy.filter(self._compute.invert(self._compute.is_nan(energy)))
-        whole = self._compute.equal(self._compute.floor(energy), energy)
-        return self._compute.all(self._compute.and_(self._compute.is_finite(energy), whole)).as_py() is not False
+        if self._arrow.types.is_float16(kind):
+            energy = energy.cast(self._arrow.float32())  # of which Arrow knows more
+        whole = self._compute.equal(self._compute.trunc(energy), energy)
+        if not self._arrow.types.is_decimal(kind):
+            whole = self._compute.and_(self._compute.is_finite(energy), whole)
+            whole = self._compute.or_(self._compute.is_nan(energy), whole)
+        return self._compute.all(whole).as_py() is not False
 
 
 def write_slices(truth: Truth, groups: Mapping[str, Sequence[str]], directory: Path) -> dict[str, Path]:

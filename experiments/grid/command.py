@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from experiments.grid.homes import POWER_FACTOR, lived_in, printed_errors
-from experiments.grid.offers import MODES, ErrorRow, measure
+from experiments.grid.minutes import Averaging, averaging, read_minutes
+from experiments.grid.offers import MINIMUM_GROUP, MODES, ErrorRow, measure
 from experiments.options import choices
 from experiments.results import ResultFolder, result_options
+from grid_operator.estimation.errors import EstimationError
 from hushgrid.cli import stops_with_one_line
 from hushgrid.errors import ConfigurationError
 from hushgrid.printing import Terminal
@@ -68,6 +70,13 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option(
     "--days", default=3, show_default=True, type=click.IntRange(1, 366), help="How many; 330 are the rest of a year."
 )
+@click.option(
+    "--minimum-group", default=MINIMUM_GROUP, show_default=True, type=click.IntRange(1), help="Homes of a sum at least."
+)
+@click.option(
+    "--minutes", type=click.Path(path_type=Path),
+    help="One home by the minute (CSV: t_local, p_w, q_var): what a half hour's mean hides.",
+)  # fmt: skip
 @click.option("--unsafe-published", is_flag=True, help="Allow the mode `paper`: its homes are hardly protected.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @result_options("state-estimation")
@@ -82,6 +91,8 @@ def state_estimation(
     load_factor: tuple[float, ...],
     first_day: int,
     days: int,
+    minimum_group: int,
+    minutes: Path | None,
     unsafe_published: bool,
     seed: int,
     out: Path,
@@ -91,32 +102,54 @@ def state_estimation(
     if "paper" in modes and not unsafe_published:
         raise ConfigurationError(f"mode paper needs --unsafe-published: {_LOUD}")
     folder, terminal = ResultFolder("state-estimation", out, report), Terminal()
-    rows, printed = [], []
+    rows, printed, hidden = [], [], []
+    by_minute = None if minutes is None else read_minutes(minutes)
     for factor in load_factor:
         lived = lived_in(grid, meters, homes, first_day=first_day, days=days, factor=factor)
         printed += [{"load_factor": factor} | each for each in printed_errors(lived)]
+        if by_minute is not None:
+            hidden.append(averaging(lived, factor, *by_minute))
         for count in devices:
             for mode in modes:
-                rows += [measure(lived, mode, each, count, factor, seed) for each in _epsilons(mode, epsilon)]
+                try:
+                    rows += [
+                        measure(lived, mode, each, count, factor, seed, minimum_group)
+                        for each in _epsilons(mode, epsilon)
+                    ]
+                except EstimationError as error:
+                    raise ConfigurationError(f"mode {mode}, {count} devices, loads x{factor:g}: {error}") from None
     terminal.show(_sheet(rows, days))
     for each in printed:
         terminal.say(
             f"loads x{each['load_factor']:g}: {each['equation']} as printed errs by up to {each['voltage_error_per_unit']:.3g} per unit"
         )
+    for one in hidden:
+        terminal.say(_averaging_line(one))
     if "paper" in modes:
         terminal.say(f"mode paper: {_LOUD}; what a home really has is the column guarantee")
     folder.json({
         "parameters": {
             "grid": grid.name, "homes": homes.name, "first_day": first_day, "days": days, "seed": seed,
+            "minimum_group": minimum_group,
             "noise": "simulated, seeded", "reactive_power": f"constructed at power factor {POWER_FACTOR}",
             "load_factor": "real loads times it: constructed where it is not 1",
         },
         "rows": [asdict(row) for row in rows],
         "printed_equations": printed,
+        "averaging": [asdict(one) for one in hidden],
     })  # fmt: skip
     folder.csv([asdict(row) for row in rows])
     folder.draw(lambda stem: _draw(rows, stem))
     folder.close(terminal, f"seed {seed}")
+
+
+def _averaging_line(one: Averaging) -> str:
+    return (
+        f"loads x{one.load_factor:g}: over {one.half_hours} half hours of one home by the minute, at node {one.node}, a minute is off its "
+        f"half hour's mean by {one.voltage_mean:.3%} of voltage (root mean square; 99 %: {one.voltage_quantile_99:.3%}; largest: "
+        f"{one.voltage_largest:.3%}), and by {one.loading_mean:.2%} of its line's loading ({one.loading_quantile_99:.2%}; "
+        f"{one.loading_largest:.2%})"
+    )
 
 
 def _epsilons(mode: str, listed: Sequence[float]) -> Sequence[float | None]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from experiments.grid.homes import TANGENT, LivedIn
+from grid_operator import noise
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.estimation.measurements import GridQuantity, Measured, measured, of_each_load, of_group
 from grid_operator.estimation.noise import group_sigma, reading_sigma
+from grid_operator.market.privacy import printed_noise
 from grid_operator.market.scene import CLASS_FRACTION
 from grid_operator.network.feeder import Feeder, Floats
 
@@ -54,8 +57,11 @@ def feeders(feeder: Feeder, nodes: tuple[int, ...]) -> list[tuple[int, list[int]
 
 
 def groups(feeder: Feeder, nodes: tuple[int, ...], minimum: int = MINIMUM_GROUP) -> list[list[int]]:
-    """Whole feeders put together, into as many groups as reach the minimum; one group where none does."""
-    listed = feeders(feeder, nodes) or [(0, list(range(len(nodes))))]
+    """Whole feeders put together, into as many groups as reach the minimum; one group of all where it is the only one, or too few."""
+    listed = feeders(feeder, nodes)
+    grouped = {load for _, loads in listed for load in loads}
+    if rest := [load for load in range(len(nodes)) if load not in grouped]:
+        listed.append((0, rest))  # homes at the busbar itself
     for count in range(min(len(listed), len(nodes) // minimum), 1, -1):
         bins: list[list[int]] = [[] for _ in range(count)]
         for _, loads in listed:
@@ -65,9 +71,19 @@ def groups(feeder: Feeder, nodes: tuple[int, ...], minimum: int = MINIMUM_GROUP)
     return [[load for _, loads in listed for load in loads]]
 
 
-def measure(lived: LivedIn, mode: str, epsilon: float | None, devices: int, factor: float, seed: int) -> ErrorRow:
-    """One row. The same seed gives the devices the same errors whatever the mode."""
-    model = MeasurementModel(lived.feeder, lived.nodes, rows_of(lived, mode, epsilon, devices, factor, seed))
+def measure(
+    lived: LivedIn,
+    mode: str,
+    epsilon: float | None,
+    devices: int,
+    factor: float,
+    seed: int,
+    minimum: int = MINIMUM_GROUP,
+) -> ErrorRow:
+    """One row; devices: so many, at the beginning of the largest feeders. The same seed gives them the same errors whatever the mode."""
+    places = beginnings(lived, devices)
+    given = HomesOffer(mode, epsilon, factor, minimum)
+    model = MeasurementModel(lived.feeder, lived.nodes, rows_of(lived, given, places, seed))
     found = estimate(model)
     volts = np.abs(found.flow.voltage_per_unit - lived.truth.voltage_per_unit)
     loading = np.abs(found.flow.loading_fraction - lived.truth.loading_fraction)
@@ -78,21 +94,43 @@ def measure(lived: LivedIn, mode: str, epsilon: float | None, devices: int, fact
     )  # fmt: skip
 
 
-def rows_of(lived: LivedIn, mode: str, epsilon: float | None, devices: int, factor: float, seed: int) -> list[Measured]:
-    """Everything the operator has: its devices, what it assumes, and what homes give."""
+@dataclass(frozen=True, slots=True)
+class HomesOffer:
+    """What homes give: mode and epsilon as in `ErrorRow`; factor: of the loads, and so of the sensitivity.
+
+    minimum: homes of a group at least. willing: who accepts, by number; None: all.
+    """
+
+    mode: str
+    epsilon: float | None
+    factor: float
+    minimum: int = MINIMUM_GROUP
+    willing: tuple[int, ...] | None = None
+
+
+def rows_of(lived: LivedIn, given: HomesOffer, places: Sequence[tuple[int, int]], seed: int) -> list[Measured]:
+    """Everything the operator has: the head's meter, its devices, what it assumes, and what homes give.
+
+    places: of each device the branch whose power and the node whose voltage it measures.
+    """
     return [
-        *_devices(lived, devices, np.random.default_rng([seed, 1])),
+        *device_rows(lived, [(0, 0), *places], np.random.default_rng([seed, 1])),
         *_assumed(lived),
-        *_of_homes(lived, mode, epsilon, factor, np.random.default_rng([seed, 2, MODES.index(mode)])),
+        *_of_homes(lived, given, np.random.default_rng([seed, 2, MODES.index(given.mode)])),
     ]
 
 
-def _devices(lived: LivedIn, devices: int, rng: np.random.Generator) -> list[Measured]:
-    """The meter at the head, then one at the beginning of each of the largest feeders: u, P and Q."""
+def beginnings(lived: LivedIn, devices: int) -> list[tuple[int, int]]:
+    """One place at the beginning of each of so many of the largest feeders."""
+    listed = feeders(lived.feeder, lived.nodes)[:devices]
+    return [(child, max(int(lived.feeder.up[child]), 0)) for child, _ in listed]
+
+
+def device_rows(lived: LivedIn, places: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[Measured]:
+    """What devices at (branch, node) read: u at the node, P and Q at the upper end of the branch."""
     feeder, truth = lived.feeder, lived.truth
     found = []
-    for branch in (0, *(child for child, _ in feeders(feeder, lived.nodes)[:devices])):
-        node = max(int(feeder.up[branch]), 0)
+    for branch, node in places:
         for quantity, place, values in (
             (GridQuantity.VOLTAGE_PER_UNIT, feeder.names[node], truth.voltage_per_unit[:, node]),
             (GridQuantity.BRANCH_WATTS, feeder.branches[branch], truth.sent_watts[:, branch]),
@@ -124,42 +162,44 @@ def _assumed(lived: LivedIn) -> list[Measured]:
     ]
 
 
-def _of_homes(
-    lived: LivedIn, mode: str, epsilon: float | None, factor: float, rng: np.random.Generator
-) -> list[Measured]:
+def _of_homes(lived: LivedIn, given: HomesOffer, rng: np.random.Generator) -> list[Measured]:
     """What homes give: nothing, each its reading with or without noise, or sums of groups."""
+    mode, epsilon = given.mode, given.epsilon
     rows: list[Measured] = []
+    willing = list(range(len(lived.nodes)) if given.willing is None else given.willing)
     for quantity, truth, scale in (
         (GridQuantity.LOAD_WATTS, lived.watts, 1.0), (GridQuantity.LOAD_VARS, lived.vars, TANGENT),
     ):  # fmt: skip
-        sensitivity = scale * factor * SENSITIVITY_WATTS
+        sensitivity = scale * given.factor * SENSITIVITY_WATTS
         read, sigma = _read(truth, LEAST_SIGMA, rng)
         if mode == "group":
-            for number, loads in enumerate(groups(lived.feeder, lived.nodes)):
-                noise = 0.0 if epsilon is None else group_sigma(
-                    epsilon, sensitivity, counted=COUNTED, fewest=FEWEST, threshold=THRESHOLD
-                )  # fmt: skip
-                total = read[:, loads].sum(axis=1) + _group_noise(noise, len(truth), rng)
-                error = np.sqrt((sigma[:, loads] ** 2).sum(axis=1) + noise**2)
-                rows.append(of_group(f"group {number + 1}", quantity, loads, total, error))
+            listed = groups(lived.feeder, tuple(lived.nodes[home] for home in willing), given.minimum)
+            for number, places in enumerate(each for each in listed if len(each) >= given.minimum):
+                loads = [willing[place] for place in places]
+                rows.append(_sum(f"group {number + 1}", quantity, loads, read, sigma, sensitivity, epsilon, rng))
         elif mode in {"individual", "paper"}:
             if epsilon is None:
                 raise ValueError(f"mode {mode} needs an epsilon")
             if mode == "individual":
                 noise_sigma = np.full(len(truth), reading_sigma(epsilon, sensitivity))
             else:
-                noise_sigma = np.maximum(math.sqrt(2) * np.ptp(truth, axis=1) / (epsilon * truth.shape[1]), 1e-6)
+                noise_sigma = np.maximum(math.sqrt(2) * printed_noise(truth, epsilon).scales, 1e-6)
             noisy = read + rng.laplace(size=truth.shape) * (noise_sigma / math.sqrt(2))[:, None]
-            rows += of_each_load(lived.meters, quantity, noisy, np.hypot(sigma, noise_sigma[:, None]))
+            sigmas = np.hypot(sigma, noise_sigma[:, None])
+            rows += of_each_load(lived.meters, quantity, noisy[:, willing], sigmas[:, willing], loads=willing)
         elif mode == "exact":
-            rows += of_each_load(lived.meters, quantity, read, sigma)
+            rows += of_each_load(lived.meters, quantity, read[:, willing], sigma[:, willing], loads=willing)
     return rows
 
 
-def _group_noise(sigma: float, slots: int, rng: np.random.Generator) -> Floats:
-    """Of so many contributions, each a part of one Laplace law: the difference of two gammas."""
-    if sigma == 0:
-        return np.zeros(slots)
-    honest = FEWEST - THRESHOLD + 1
-    scale = sigma / math.sqrt(2 * COUNTED / honest)
-    return np.asarray(scale * (rng.gamma(COUNTED / honest, size=slots) - rng.gamma(COUNTED / honest, size=slots)))
+def _sum(
+    name: str, quantity: GridQuantity, loads: list[int], read: Floats, sigma: Floats, sensitivity: float,
+    epsilon: float | None, rng: np.random.Generator,
+) -> Measured:  # fmt: skip
+    """Of a group, with the noise of its nodes; epsilon None: with none."""
+    total, error = read[:, loads].sum(axis=1), (sigma[:, loads] ** 2).sum(axis=1)
+    if epsilon is not None:
+        factor = noise.nodes_factor(COUNTED, FEWEST, THRESHOLD)
+        total = total + noise.draw(noise.laplace_scale(sensitivity, epsilon), factor, len(total), rng)
+        error = error + group_sigma(epsilon, sensitivity, counted=COUNTED, fewest=FEWEST, threshold=THRESHOLD) ** 2
+    return of_group(name, quantity, loads, total, np.sqrt(error))

@@ -7,6 +7,7 @@ window's end, with noise or without, and begins again at 0. A meter that adds up
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class WindowFilter:
         self._total = np.array([1.0] * count + [0.0])
         self._elapsed = np.eye(count + 1)
         self._elapsed[-1, :-1] = 1.0
+        self._known: dict[tuple[str, bytes], Floats] = {}
         self._seen = self._total if sampling is Sampling.POINT else 1.0 - self._total
 
     @property
@@ -52,29 +54,45 @@ class WindowFilter:
     @property
     def total_variance(self) -> float:
         """How uncertain the total of e is now."""
-        return float(self._total @ self._covariance @ self._total)
+        return float(self._covariance[:-1, :-1].sum())
 
     def elapse(self) -> None:
         """A round is over: its total joins the running sum."""
         self._expected = self._elapsed @ self._expected
-        self._covariance = self._elapsed @ self._covariance @ self._elapsed.T
+        self._covariance = self._remembered("elapse", lambda: self._elapsed @ self._covariance @ self._elapsed.T)
 
     def observe(self, seen: Floats) -> None:
         """A window is over: what was seen of it, as a deviation from the baseline, (runs,). The running sum begins again."""
+        gain = self._remembered("gain", self._gain)
+        self._expected = self._expected + np.outer(gain, seen - self._seen @ self._expected)
+        self._covariance = self._remembered("observe", lambda: self._covariance_after(gain))
+        self._expected[-1] = 0.0
+
+    def _gain(self) -> Floats:
         shared = self._covariance @ self._seen
         spread = float(self._seen @ shared) + self._noise_variance
-        gain = shared / spread if spread > 0 else np.zeros_like(shared)
-        self._expected = self._expected + np.outer(gain, seen - self._seen @ self._expected)
-        found = self._covariance - np.outer(gain, shared)
-        self._covariance = (found + found.T) / 2
-        self._expected[-1] = 0.0
-        self._covariance[-1, :] = self._covariance[:, -1] = 0.0
+        return np.asarray(shared / spread if spread > 0 else np.zeros_like(shared))
+
+    def _covariance_after(self, gain: Floats) -> Floats:
+        found = self._covariance - np.outer(gain, self._covariance @ self._seen)
+        found = (found + found.T) / 2
+        found[-1, :] = found[:, -1] = 0.0
+        return np.asarray(found)
+
+    def _remembered(self, step: str, work_out: Callable[[], Floats]) -> Floats:
+        """What becomes of the covariance, which no reading changes: windows soon repeat it to the last bit."""
+        key = (step, self._covariance.tobytes())
+        if key not in self._known:
+            self._known[key] = work_out()
+        return self._known[key]
 
     def advance(self, control: Floats) -> None:
         """The next round begins. control: what was ordered, in units of power, (loads, runs)."""
         self._expected = self._step @ self._expected
         self._expected[:-1] += control
-        self._covariance = self._step @ self._covariance @ self._step.T + self._added
+        self._covariance = self._remembered(
+            "advance", lambda: self._step @ self._covariance @ self._step.T + self._added
+        )
 
 
 def worst_variance(

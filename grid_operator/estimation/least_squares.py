@@ -65,6 +65,14 @@ def estimate(model: MeasurementModel, *, covariance: bool = False) -> Estimate:
     return _joined(model, parts)
 
 
+def estimated_flow(model: MeasurementModel) -> PowerFlow:
+    """The same states by their power flow alone, in a fraction of the time: how sure they are is not worked out."""
+    check_observable(model)
+    chunks = (slice(first, min(first + CHUNK_SLOTS, model.slots)) for first in range(0, model.slots, CHUNK_SLOTS))
+    x = np.concatenate([solve(model, slots, model.first_state(slots))[0] for slots in chunks])
+    return model.solved(x, slice(0, model.slots))
+
+
 def solve(
     model: MeasurementModel, slots: slice, x: Floats, reweighted: Floats | None = None, *, most_steps: int = MOST_STEPS
 ) -> tuple[Floats, PowerFlow]:

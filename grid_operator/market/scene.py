@@ -13,6 +13,8 @@ from grid_operator.network.feeder import Feeder, Floats
 
 #: Of a class 0.5 device: 0.5 % at most, so evenly spread, as a standard deviation.
 CLASS_FRACTION = 0.005 / math.sqrt(3)
+#: Of a branch's rated power: below a twentieth of it, a device's class says nothing.
+LEAST_READING = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import copy
 import enum
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator import noise
 from grid_operator.market.campaign import Campaign, Offer
 from grid_operator.market.errors import MarketError
 from grid_operator.market.privacy import Attitude, laplace_scale, printed_noise
-from grid_operator.market.scene import Scene
+from grid_operator.market.scene import LEAST_READING, Scene
 from grid_operator.network.feeder import BASE_VA, Floats
 from grid_operator.network.power_flow import PowerFlow, power_flow
 from grid_operator.network.sensitivity import LoadOrder, sensitivity
 
 #: Of Gauss-Newton; slopes are taken anew in the first ones, and change next to nothing after them.
 _ITERATIONS, _WITH_NEW_SLOPES = 4, 3
-#: Of a branch's rated power: below a twentieth of it, a device's class says nothing.
-_LEAST_READING = 0.05
 
 
 class BoughtMode(enum.StrEnum):
@@ -117,7 +115,7 @@ class StateError:
         self._willing = rng.uniform(size=(draws, scene.homes))
         self._noise = rng.laplace(size=(*shape, 2 * scene.homes))  # of scale 1
         self._meter = rng.normal(size=(*shape, 2 * scene.homes))
-        self._group_noise = rng.laplace(size=(*shape, 2 * len(scene.groups)))
+        self._group_noise = noise.draw(1.0, scene.nodes_factor, (*shape, 2 * len(scene.groups)), rng)
         names = sorted(scene.devices)
         self._device_noise = dict(zip(names, rng.normal(size=(len(names), *shape, 3)), strict=True))
         self._slack_noise = rng.normal(size=(*shape, 3))
@@ -126,6 +124,9 @@ class StateError:
         self._spread = np.concatenate([scene.spread_watts, scene.spread_reactive])
         self._judged: dict[tuple[frozenset[str], float | None, bytes], Judged] = {}
         self._order = LoadOrder(scene.feeder, scene.nodes)
+        self._device_nodes = [scene.devices[name] for name in names]
+        self._rows_of = {node: range(3 * at, 3 * at + 3) for at, node in enumerate([0, *self._device_nodes])}
+        self._beginnings: dict[bytes, tuple[Floats, PowerFlow, Floats]] = {}
 
     def __call__(self, campaign: Campaign) -> float:
         """For `search.Search`, whose target is then 1."""
@@ -207,12 +208,9 @@ class StateError:
         variance = np.tile(members.sum(axis=2) * scene.meter_watts**2, 2)[:, None, :]
         if self.mode is BoughtMode.GROUP:
             both = (scene.sensitivity_watts, scene.sensitivity_reactive)
-            # Noise by nodes has the nodes' factor in its variance; its shape is taken for the curator's.
-            scale = np.repeat([laplace_scale(each, offer.epsilon) for each in both], groups) * math.sqrt(
-                scene.nodes_factor
-            )
+            scale = np.repeat([laplace_scale(each, offer.epsilon) for each in both], groups)
             values = values + scale * self._group_noise
-            variance = variance + 2 * scale**2
+            variance = variance + noise.variance(1.0, scene.nodes_factor) * scale**2
         return _Sums(values, np.broadcast_to(variance, values.shape), members)
 
     # What is estimated of it
@@ -222,8 +220,8 @@ class StateError:
         scene = self.scene
         homes, slots = 2 * scene.homes, self.draws * scene.slots
         nodes = [0, *(scene.devices[name] for name in sorted(campaign.devices))]
-        noise = [self._slack_noise, *(self._device_noise[name] for name in sorted(campaign.devices))]
-        measured = [self._measured(node, each) for node, each in zip(nodes, noise, strict=True)]
+        errors = [self._slack_noise, *(self._device_noise[name] for name in sorted(campaign.devices))]
+        measured = [self._measured(node, each) for node, each in zip(nodes, errors, strict=True)]
         z = np.concatenate([each[0].reshape(slots, 3) for each in measured], axis=1)
         r = np.concatenate(
             [np.broadcast_to(each[1], (self.draws, scene.slots, 3)).reshape(slots, 3) for each in measured], axis=1
@@ -235,16 +233,17 @@ class StateError:
             r = np.concatenate([r, sums.variance.reshape(slots, -1)], axis=1)
             used = np.abs(groups).sum(axis=2) > 0
             r[:, -groups.shape[1] :][~used] = 1.0  # a group in which nobody accepts says nothing: 0 = 0
-        x0 = np.concatenate([np.full((slots, 1), self._slack_squared()), bought.prior.reshape(slots, homes)], axis=1)
+        x0, first_flow, first_slopes = self._begun(bought.prior.reshape(slots, homes))
+        places = [each for node in nodes for each in self._rows_of[node]]
         p = np.concatenate([np.full((slots, 1), 1.0), bought.variance.reshape(slots, homes)], axis=1)
         x = x0
         for step in range(_ITERATIONS):
-            flow = self._flow(x[:, 1 : 1 + scene.homes], x[:, 1 + scene.homes :], x[:, 0])
+            flow = self._flow(x[:, 1 : 1 + scene.homes], x[:, 1 + scene.homes :], x[:, 0]) if step else first_flow
             predicted = np.concatenate([self._seen(flow, node) for node in nodes], axis=1)
             if groups is not None:
                 predicted = np.concatenate([predicted, np.einsum("sgn,sn->sg", groups, x)], axis=1)
             if step < _WITH_NEW_SLOPES:
-                slopes = self._slopes(flow, nodes)
+                slopes = self._slopes(flow, nodes) if step else first_slopes[:, places]
                 h = slopes if groups is None else np.concatenate([slopes, groups], axis=1)
                 hp = h * p[:, None, :]
                 spread = hp @ h.transpose(0, 2, 1) + r[:, :, None] * np.eye(r.shape[1])
@@ -253,6 +252,18 @@ class StateError:
             x = x0 + np.einsum("snm,sm->sn", gain, missing)
         return self._flow(x[:, 1 : 1 + scene.homes], x[:, 1 + scene.homes :], x[:, 0])
 
+    def _begun(self, prior: Floats) -> tuple[Floats, PowerFlow, Floats]:
+        """The state before anything is measured, its flow, and the slopes there of the slack and of all devices, in their order.
+
+        No device changes them: they are worked out once for all campaigns that bring in the same of homes.
+        """
+        key = prior.tobytes()
+        if key not in self._beginnings:
+            x0 = np.concatenate([np.full((len(prior), 1), self._slack_squared()), prior], axis=1)
+            flow = self._flow(prior[:, : self.scene.homes], prior[:, self.scene.homes :], x0[:, 0])
+            self._beginnings[key] = (x0, flow, self._slopes(flow, [0, *self._device_nodes]))
+        return self._beginnings[key]
+
     def _group_rows(self, members: Floats) -> Floats:
         """(draws x slots, 2 groups, 1 + 2 homes): ones for the homes that are in a sum."""
         scene, groups = self.scene, len(self.scene.groups)
@@ -260,14 +271,14 @@ class StateError:
         rows[:, :groups, 1 : 1 + scene.homes] = rows[:, groups:, 1 + scene.homes :] = members
         return np.repeat(rows, scene.slots, axis=0)
 
-    def _measured(self, node: int, noise: Floats) -> tuple[Floats, Floats]:
+    def _measured(self, node: int, error: Floats) -> tuple[Floats, Floats]:
         """What a device says, (draws, slots, 3), and the variances of its errors, (slots, 3)."""
         exact = self._seen(self._truth, node)
         scene = self.scene
         rated = self._rated_va()[node] if node else self._rated_va()[1:].max()
-        least = np.array([0.0, _LEAST_READING * rated, _LEAST_READING * rated])
+        least = np.array([0.0, LEAST_READING * rated, LEAST_READING * rated])
         sigma = scene.class_fraction * np.maximum(np.abs(exact), least)
-        return exact + sigma * noise, sigma**2
+        return exact + sigma * error, sigma**2
 
     def _seen(self, flow: PowerFlow, node: int) -> Floats:
         """u, P and Q of a device at a node, (slots, 3); at the slack what the feeder takes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,22 @@ class Feeder:
         given = np.atleast_2d(np.asarray(values, dtype=np.float64))
         if given.shape[1] != len(nodes):
             raise NetworkError(f"{given.shape[1]} columns of loads for {len(nodes)} loads")
-        spread = sparse.csr_array((np.ones(len(nodes)), (np.arange(len(nodes)), nodes)), (len(nodes), len(self)))
-        return np.asarray(given @ spread)
+        summed = np.zeros((len(given), len(self)))
+        if len(set(np.asarray(nodes).tolist())) == len(nodes):
+            summed[:, nodes] = given
+        else:
+            np.add.at(summed.T, np.asarray(nodes), given.T)
+        return summed
+
+    @cached_property
+    def whole_below(self) -> Floats:
+        """`below` with its zeros: for feeders so small that looking for what is not zero takes longer."""
+        return np.asarray(self.below.toarray())
+
+    @cached_property
+    def squared_turns(self) -> Floats:
+        """What the turns of transformers on the way make of the slack's squared voltage, (n,)."""
+        return np.asarray(np.exp(-2 * (self.below.T @ np.log(self.turns))))
 
 
 @dataclass(slots=True)

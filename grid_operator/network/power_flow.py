@@ -33,6 +33,8 @@ MOST_SWEEPS = 500
 CHUNK_SLOTS = 512
 #: Fewer than these are summed over the tree by a matrix.
 _FEW_SLOTS = 48
+#: With that many nodes the matrix holds its zeros, too.
+_FEW_NODES = 64
 
 
 class Equations(enum.Enum):
@@ -165,8 +167,7 @@ def _sweep(
     if equations is Equations.PRINTED_VOLTAGE:
         squared = -squared
     g, b = feeder.g[:, None], feeder.b[:, None] + charging * (2 if equations is Equations.PRINTED_CHARGING else 1)
-    # What the turns of transformers on the way make of the slack's voltage.
-    scale = np.exp(-2 * (feeder.below.T @ np.log(feeder.turns)))[:, None]
+    scale = feeder.squared_turns[:, None]
     loads_p, loads_q = below(p.copy()), below(q.copy())
     u = scale * root * np.ones_like(p)
     ell = np.zeros_like(u)
@@ -190,7 +191,7 @@ def _sweep(
 def _sums(feeder: Feeder, slots: int) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
     """What sums (n, slots) over each node and all below it, and over each node and all above it, in place where that is faster."""
     if slots < _FEW_SLOTS:
-        below = feeder.below
+        below = feeder.whole_below if len(feeder) <= _FEW_NODES else feeder.below
         return (lambda values: np.asarray(below @ values), lambda values: np.asarray(below.T @ values))
     up = feeder.up.tolist()
 

@@ -35,7 +35,8 @@ class BrokerSection(Model):
     """Where the broker is. The files are for mqtts://.
 
     further_urls: other nodes of the same cluster, tried in turn when one is away. user_name, password_file: the broker's own
-    account, for brokers that let nobody in without one; an agent logs in under its pseudonym otherwise.
+    account, for brokers that let nobody in without one; an agent logs in under its pseudonym otherwise. silence_seconds: a
+    subscription that brings nothing for so long is made anew, should the broker have forgotten it.
     """
 
     url: str = "mqtt://localhost:1883"
@@ -46,6 +47,7 @@ class BrokerSection(Model):
     certificate_file: Path | None = None
     key_file: Path | None = None
     keepalive_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
+    silence_seconds: Annotated[int, Field(ge=5, le=86400)] = 1800
 
     @model_validator(mode="after")
     def _whole_account(self) -> BrokerSection:

@@ -54,6 +54,7 @@ def mqtt_transport(
         user=broker.user_name,
         password=broker_password(broker),
         keepalive_seconds=broker.keepalive_seconds,
+        silence_seconds=broker.silence_seconds,
     )
 
 

@@ -39,6 +39,11 @@ class RunningBroker:
         """The first address."""
         return self.urls[0]
 
+    @property
+    def silence_seconds(self) -> int:
+        """How long a subscription may bring nothing: a cluster that lost a node may forget one, and compressed rounds wait."""
+        return 30 if len(self.urls) > 1 else 1800
+
     def urls_from(self, place: int) -> tuple[str, ...]:
         """All addresses, beginning with another one for every place: agents spread over the nodes of a cluster."""
         first = place % len(self.urls)
@@ -57,6 +62,7 @@ class RunningBroker:
             user=self.account.user_name if self.account else None,
             password=self.account.password if self.account else None,
             keepalive_seconds=keepalive_seconds,
+            silence_seconds=self.silence_seconds,
             tls=self.entrance.tls if self.entrance else None,
         )
 

@@ -22,13 +22,16 @@ def village(shared_data: Path) -> Network:
 @pytest.fixture(scope="session")
 def year(shared_data: Path, village: Network) -> np.ndarray:
     """(17520, 57) Wh per half hour of the village's homes in 2013; a gap is the home's mean: constructed where nothing was read."""
+    import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     meters = [load.meter for load in village.loads]
     table = pq.read_table(
         shared_data / "lcl2013_300h_year.parquet", columns=["meter_id", "wh"], filters=[("meter_id", "in", meters)]
     )
-    names = np.array(table["meter_id"].to_pylist())
+    meter = table["meter_id"].combine_chunks()
+    meter = meter if pa.types.is_dictionary(meter.type) else meter.dictionary_encode()
+    names = np.array(meter.dictionary.to_pylist())[meter.indices.to_numpy()]
     wh = table["wh"].to_numpy(zero_copy_only=False).astype(float)
     columns = np.column_stack([wh[names == meter] for meter in meters])
     return np.where(np.isnan(columns), np.nanmean(columns, axis=0), columns)

@@ -6,6 +6,7 @@ you like.
 
 from __future__ import annotations
 
+import itertools
 import math
 import multiprocessing
 import os
@@ -30,6 +31,16 @@ from hushgrid.core.recovery import Recovery
 _CHUNK = 100
 _PART = 0.2  # of all histories are played per commit
 _NUMBER = st.integers(0, 999)
+#: Of the first thousand histories the one that first caught a mutant for which many had to be played. It is played first.
+_CAUGHT_BY = {
+    "skip_the_digest_check_at_the_consumer": 91,
+    "skip_the_digest_check_at_the_ppn": 641,
+    "countersign_a_second_decision": 41,
+    "believe_any_decision": 87,
+    "believe_any_leave": 375,
+    "leave_of_one": 393,
+    "forget_what_is_out": 606,
+}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +102,9 @@ def test_every_mutant_is_caught(name, disk, monkeypatch):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_every_mutant_is_caught_by_random_histories_too(name, disk, monkeypatch):
     MUTANTS[name](monkeypatch)
-    assert first_violation(range(1000), disk) is not None
+    seeds = range(1000)
+    first = _CAUGHT_BY.get(name, 0)
+    assert first_violation(itertools.chain([first], seeds), disk) is not None
 
 
 def test_histories_reach_what_they_are_to_test(disk):

@@ -1,6 +1,6 @@
 """The audit's question answered by definition, for tests: all windows, all (meter, round) columns, all groups.
 
-Ranks are taken modulo 2^521 - 1, which is larger than any minor of these 0/1 matrices, so they are the rational ones.
+Ranks are the rational ones: Python's integers have no bound.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-PRIME = 2**521 - 1
 
 
 @dataclass(frozen=True)
@@ -25,18 +23,17 @@ class Sum:
 
 
 def rank(rows: Iterable[Sequence[int]]) -> int:
-    """Plain elimination."""
-    basis: list[tuple[int, list[int]]] = []
-    for row in rows:
-        left = list(row)
+    """Plain elimination without fractions; equal rows count once."""
+    basis: list[tuple[int, Sequence[int]]] = []
+    for row in dict.fromkeys(map(tuple, rows)):
+        left: Sequence[int] = row
         for pivot, other in basis:
-            if left[pivot]:
-                factor = left[pivot]
-                left = [(a - factor * b) % PRIME for a, b in zip(left, other, strict=True)]
-        pivot_found = next((at for at, value in enumerate(left) if value), None)
-        if pivot_found is not None:
-            inverse = pow(left[pivot_found], -1, PRIME)
-            basis.append((pivot_found, [value * inverse % PRIME for value in left]))
+            if factor := left[pivot]:
+                scale = other[pivot]
+                left = [scale * a - factor * b for a, b in zip(left, other, strict=True)]
+        if common := math.gcd(*left):
+            left = left if common == 1 else [value // common for value in left]
+            basis.append((next(at for at, value in enumerate(left) if value), left))
     return len(basis)
 
 
@@ -76,16 +73,24 @@ def matrix(rules: Sequence[Sum], meters: int, until: int) -> list[list[int]]:
     ]
 
 
+def _with(columns: Sequence[tuple[int, ...]], row: Sequence[int]) -> list[tuple[int, ...]]:
+    """The columns of a matrix with one row more."""
+    return [(*column, value) for column, value in zip(columns, row, strict=True)]
+
+
 def leaking_group(rules: Sequence[Sum], meters: int, minimum: int) -> tuple[int, ...] | None:
     """Fewer than `minimum` meters that some vector of the row space touches, beyond their own bills."""
     rules = expanded(rules)
     until = horizon(rules)
     rows, listed = matrix(rules, meters, until), windows(rules, until)
-    full = rank(rows)
+    # A matrix has the rank of its transpose, and equal columns count once.
+    columns = list(zip(*rows, strict=True))
+    of_meter = [dict.fromkeys(columns[m * until : (m + 1) * until]) for m in range(meters)]
+    full = rank(columns)
     for group in itertools.combinations(range(meters), min(minimum - 1, meters)):
-        outside = [m * until + t for m in range(meters) if m not in group for t in range(until)]
+        outside = itertools.chain.from_iterable(of_meter[m] for m in range(meters) if m not in group)
         bills = [row for row, (rule, _) in zip(rows, listed, strict=True) if rule.billing and rule.cohort <= set(group)]
-        if full - rank([[row[at] for at in outside] for row in rows]) > rank(bills):
+        if full - rank(outside) > rank(bills):
             return group
     return None
 
@@ -94,13 +99,14 @@ def new_short_span(before: Sequence[Sum], after: Sequence[Sum], meters: int) -> 
     """A rule whose cohort's sum becomes known over fewer rounds than the shortest window for that cohort."""
     before, after = expanded(before), expanded(after)
     until = horizon(after)
-    old, new = matrix(before, meters, until), matrix(after, meters, until)
+    old = list(zip(*matrix(before, meters, until), strict=True)) or [()] * (meters * until)
+    new = list(zip(*matrix(after, meters, until), strict=True))
     old_rank, new_rank = rank(old), rank(new)
     for cohort in {rule.cohort for rule in after if not rule.billing}:
         shortest = min(rule.window for rule in after if rule.cohort == cohort and not rule.billing)
         for length in range(1, shortest):
             for start in range(until // 2):
                 span = [int(m in cohort and start <= t < start + length) for m in range(meters) for t in range(until)]
-                if rank([*new, span]) == new_rank and rank([*old, span]) > old_rank:
+                if rank(_with(new, span)) == new_rank and rank(_with(old, span)) > old_rank:
                     return next(rule for rule in after if rule.cohort == cohort)
     return None

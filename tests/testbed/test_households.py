@@ -157,6 +157,29 @@ def test_parquet_of_todays_pandas_and_polars_is_read(tmp_path, names):
     assert table(truth) == {"a": [250, None, 0]}
 
 
+@pytest.mark.parametrize(
+    ("start", "wh"),
+    [
+        (pa.timestamp("ms", tz="Europe/Berlin"), None),
+        (pa.timestamp("ns"), pa.float16()),
+        (pa.timestamp("s", tz="+02:00"), pa.decimal128(10, 2)),
+        (pa.timestamp("us", tz="UTC"), pa.dictionary(pa.int8(), pa.int64())),
+    ],
+)
+def test_parquet_of_other_writers_is_read(tmp_path, start, wh):
+    rows = [("a", half_hour(n), value) for n, value in enumerate((250, None, -3))]
+    assert table(read_truth(parquet(tmp_path / "x.parquet", rows, start=start, wh=wh), 1, 3, None)) == {
+        "a": [250, None, -3]
+    }
+
+
+@pytest.mark.parametrize("sentinel", [2**64 - 1, 2**63 - 1, 10**12])
+def test_a_number_that_no_meter_counts_is_refused_and_not_taken_for_energy(tmp_path, sentinel):
+    rows = [("a", half_hour(n), wh) for n, wh in enumerate((1, sentinel, 2))]
+    said = refusal(parquet(tmp_path / "bad.parquet", rows, wh=pa.uint64()), rounds=3)
+    assert f"meter a, 2013-06-01T00:30Z: {sentinel} Wh is more than a meter counts in its life" in said
+
+
 @pytest.mark.parametrize("wh", [float("inf"), 1.5])
 def test_a_float_that_is_no_whole_number_is_refused(tmp_path, wh):
     rows = [("a", half_hour(n), each) for n, each in enumerate((1.0, wh, 2.0))]
@@ -202,6 +225,11 @@ def test_what_is_no_parquet_or_lacks_a_column_is_one_line(tmp_path):
     assert "cannot be read as parquet" in refusal(path)
     pq.write_table(pa.table({"meter_id": ["a"], "start_utc": [JUNE]}), path)
     assert "the column wh is missing" in refusal(path)
+    twice = pa.Table.from_arrays(
+        [pa.array(["a"]), pa.array([JUNE]), pa.array([1]), pa.array([2])], ["meter_id", "start_utc", "wh", "wh"]
+    )
+    pq.write_table(twice, path)
+    assert "the column wh occurs twice" in refusal(path)
 
 
 VALUES = st.none() | st.integers(-(10**6), 10**6)

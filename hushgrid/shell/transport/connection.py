@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,15 @@ import paho.mqtt.client as paho_client
 from paho.mqtt.enums import MQTTErrorCode
 
 from hushgrid.shell.transport.interface import BrokerAddress, Contexts, Message, Will
+from hushgrid.shell.transport.silence import Subscriptions
 
 log = logging.getLogger("hushgrid.transport")
 
 #: Messages waiting for the reader: above the low mark nothing is acknowledged, above the high one the socket is not read.
 INCOMING_HIGH, INCOMING_LOW = 2000, 200
 _ANSWER_SECONDS = 10.0
-_ACKNOWLEDGE_SECONDS = 30.0
+#: A publish that is not acknowledged for so long is repeated; when nothing was meanwhile, over another connection.
+_ACKNOWLEDGE_SECONDS = 20.0
 _SETTLE_SECONDS = 0.01
 #: SUBACK's answer to a subscription that is refused.
 _REFUSED = 0x80
@@ -37,6 +40,7 @@ class Settings:
     keepalive_seconds: int
     user: str | None = None
     lasting: bool = True
+    silence_seconds: float = 1800.0
 
     @property
     def label(self) -> str:
@@ -92,13 +96,13 @@ class Connection:
     acknowledges before anybody has read, drops when its queue is full, and leaves publishes waiting when a connection ends.
     """
 
-    def __init__(self, client: aiomqtt.Client, incoming: asyncio.Queue[Arrival], *, secure: bool) -> None:
+    def __init__(self, client: aiomqtt.Client, incoming: asyncio.Queue[Arrival], settings: Settings) -> None:
         self.ended = False
         self.lost = False
-        self._secure = secure
+        self._secure = settings.contexts is not None
         self.heard = 0
         self._unread = 0
-        self.subscribed: set[str] = set()
+        self.subscribed = Subscriptions(settings.silence_seconds)
         self._client = client
         self._incoming = incoming
         self._awaited: dict[int, asyncio.Future[bool]] = {}
@@ -107,6 +111,8 @@ class Connection:
         self._paused = False
         self._overflow = 0
         self._loop = asyncio.get_running_loop()
+        self._answered = self._loop.time()
+        self._unanswered = asyncio.Event()
         self._paho = client._client  # noqa: SLF001 - see the class
         self._paho.manual_ack_set(True)
         self._paho.on_message = self._on_message
@@ -123,6 +129,24 @@ class Connection:
         """Return never; aiomqtt.MqttError when the connection ends."""
         async for _ in self._client.messages:  # always empty: messages are taken in _on_message
             pass
+
+    async def tend(self, wanted: Callable[[], Collection[str]]) -> None:
+        """Make anew what brings nothing, for ever. aiomqtt.MqttError when the broker answers nothing any more.
+
+        wanted: filters that are still to be heard.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self.subscribed.seconds_to_next(self._loop.time())):
+                    await self._unanswered.wait()
+                raise aiomqtt.MqttError(f"it has acknowledged nothing for {_ACKNOWLEDGE_SECONDS:.0f} s")
+            except TimeoutError:
+                for name in self.subscribed.silent(wanted(), self._loop.time()):
+                    log.debug("a subscription that brings nothing is made anew")
+                    # Not by `unsubscribe`: how patient it is stays known.
+                    await self._client.unsubscribe([name])
+                    heed_cancellation()
+                    await self.subscribe([name])
 
     def end(self) -> None:
         """Nothing more comes: whoever waits for an acknowledgement has to send again."""
@@ -141,12 +165,16 @@ class Connection:
             return False
         acknowledged: asyncio.Future[bool] = self._loop.create_future()
         self._awaited[sent.mid] = acknowledged
+        began = self._loop.time()
         if self._paused:
             self.adjust()
         try:
             async with asyncio.timeout(_ACKNOWLEDGE_SECONDS):
                 return await acknowledged
         except TimeoutError:
+            if self._answered <= began:
+                self._unanswered.set()
+                self.end()
             return False
         finally:
             self._awaited.pop(sent.mid, None)
@@ -164,13 +192,13 @@ class Connection:
         ]
         if refused:
             raise SubscriptionRefusedError(refused)
-        self.subscribed.update(filters)
+        self.subscribed.made(filters, self._loop.time())
 
     async def unsubscribe(self, filters: list[str]) -> None:
         """aiomqtt.MqttError when there is no answer."""
         await self._client.unsubscribe(filters)
         heed_cancellation()
-        self.subscribed.difference_update(filters)
+        self.subscribed.ended(filters)
 
     def acknowledge(self, mid: int) -> None:
         """The reader has dealt with a message; the broker may send another."""
@@ -237,6 +265,8 @@ class Connection:
             log.warning("a message of %d bytes refused: its topic is not UTF-8", len(message.payload))
             self.acknowledge(mid)
             return
+        if not message.retain:
+            self.subscribed.heard(name, self._loop.time())
         self._incoming.put_nowait(Arrival(Message(name, bytes(message.payload), message.retain), self, mid))
         self.adjust()
 
@@ -253,6 +283,7 @@ class Connection:
             self._told_of_end(*happened)
 
     def _on_publish(self, _paho: paho_client.Client, _userdata: object, mid: int, *_: object) -> None:
+        self._answered = self._loop.time()
         acknowledged = self._awaited.get(mid)
         if acknowledged is not None and not acknowledged.done():
             acknowledged.set_result(True)

@@ -35,7 +35,8 @@ class MqttTransport:
     further_urls: other nodes of the same broker cluster; whenever a connection ends or cannot be made, the next address is tried.
     tls: files that serve under every name, or a context for each name. will: its topic follows the pseudonym. keepalive_seconds:
     after 1.5 of these without a sign the broker says the will. user: where a broker that is not hushgrid's wants another name
-    than the pseudonym. lasting: whether the broker keeps what comes while this is away. ConfigurationError for URLs or TLS files
+    than the pseudonym. lasting: whether the broker keeps what comes while this is away. silence_seconds: a subscription that brings
+    nothing for so long is made anew. ConfigurationError for URLs or TLS files
     that cannot be used.
     """
 
@@ -51,6 +52,7 @@ class MqttTransport:
         tls: TlsFiles | Contexts | None = None,
         keepalive_seconds: int = 30,
         lasting: bool = True,
+        silence_seconds: float = 1800.0,
     ) -> None:
         self.pseudonym = pseudonym
         self.generation = 0
@@ -59,7 +61,9 @@ class MqttTransport:
         if len({address.secure for address in addresses}) > 1:
             raise ConfigurationError(f"broker URLs {', '.join(urls)}: either all mqtt:// or all mqtts://")
         contexts = _contexts(tls or TlsFiles(None, None, None)) if addresses[0].secure else None
-        self._settings = Settings(urls, addresses, will, password, contexts, keepalive_seconds, user, lasting)
+        self._settings = Settings(
+            urls, addresses, will, password, contexts, keepalive_seconds, user, lasting, silence_seconds
+        )
         self._filters: dict[str, None] = {}
         self._addresses: dict[str, dict[str, None]] = {}
         self._room = asyncio.Semaphore(OUTSTANDING_PUBLISHES)

@@ -158,13 +158,14 @@ class Session:
     async def _one_connection(self) -> None:
         """Until it breaks, an aiomqtt.MqttError, or until it is to be made anew."""
         client = self._settings.client(self.pseudonym, self._place)
-        connection = Connection(client, self._incoming, secure=self._settings.contexts is not None)
+        connection = Connection(client, self._incoming, self._settings)
         self._again.clear()
         async with client:
             heed_cancellation()
             if connection.lost:
                 raise aiomqtt.MqttError("the broker ends the connection as soon as it is made")
             ending = asyncio.ensure_future(connection.last())
+            tending = asyncio.ensure_future(connection.tend(self._filters))
             again = asyncio.ensure_future(self._again.wait())
             try:
                 while missing := [name for name in self._filters() if name not in connection.subscribed]:
@@ -173,11 +174,13 @@ class Session:
                 log.info("%s is connected to %s", self.pseudonym, self._settings.urls[self._place])
                 self._made()
                 self._up.set()
-                await asyncio.wait({ending, again}, return_when=asyncio.FIRST_COMPLETED)
-                if ending.done():
-                    await ending
+                await asyncio.wait({ending, again, tending}, return_when=asyncio.FIRST_COMPLETED)
+                for broken in (ending, tending):
+                    if broken.done():
+                        await broken
             finally:
                 ending.cancel()
+                tending.cancel()
                 again.cancel()
                 connection.end()
 

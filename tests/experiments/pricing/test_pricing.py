@@ -14,8 +14,10 @@ from click.testing import CliRunner
 from support import ROOT
 
 from experiments.command import experiment
+from experiments.grid.homes import lived_in
 from experiments.pricing.feeders import HOME, measure, question, scene_of
 from experiments.pricing.tables import claims
+from experiments.pricing.village import Village
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.estimation.measurements import GridQuantity, Measured, of_each_load
@@ -25,8 +27,11 @@ from grid_operator.market.privacy import nodes_factor
 from grid_operator.market.state_error import BoughtMode, StateError, Targets
 
 
-def test_on_twenty_feeders_the_printed_greedy_is_dearer_and_the_mended_one_hardly():
-    rows = [measure(at, mode=BoughtMode.INDIVIDUAL, seed=1, draws=8) for at in range(20)]
+@pytest.mark.parametrize(
+    "feeders", [range(5), pytest.param(range(20), marks=pytest.mark.system)], ids=["five", "twenty"]
+)
+def test_the_printed_greedy_is_dearer_and_the_mended_one_hardly(feeders):
+    rows = [measure(at, mode=BoughtMode.INDIVIDUAL, seed=1, draws=8) for at in feeders]
     assert min(row.purchases for row in rows) >= 2
     assert all(row.printed_reached for row in rows)
     printed, mended = [row.printed_ratio for row in rows], [row.mended_ratio for row in rows]
@@ -95,7 +100,7 @@ def test_a_seed_gives_one_campaign_whatever_the_order_of_sets():
     program = """
 from experiments.pricing.feeders import question
 from grid_operator.market.state_error import BoughtMode
-for feeder in range(2):
+for feeder in range(1):
     found = question(feeder, mode=BoughtMode.INDIVIDUAL, seed=1, draws=2).search()
     for each in (found.printed(), found.mended(), found.exact()):
         print(sorted(each.campaign.devices), each.campaign.offer, each.cost, each.error, found.evaluated)
@@ -105,10 +110,10 @@ for feeder in range(2):
             [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     ]  # fmt: skip
-    assert said[0].count("\n") == 6
-    assert said[0] == said[1] == said[2]
+    assert said[0].count("\n") == 3
+    assert said[0] == said[1]
 
 
 def test_sums_without_noise_tell_more_than_sums_with_it():
@@ -163,6 +168,66 @@ def test_the_command_writes_rows_tables_and_figures(tmp_path):
     with (tmp_path / "out" / "pricing.csv").open() as file:
         assert [row["feeder"] for row in csv.DictReader(file)] == ["0", "1"]
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".csv", ".png", ".svg"}
+
+
+@pytest.fixture(scope="module")
+def village(shared_data):
+    """The village with loads x4, over the day of the highest peak."""
+    files = (shared_data / "grid_kerber_village57.json", None, shared_data / "lcl2013_300h_year.parquet")
+    return Village(lived_in(*files, first_day=40, days=1, factor=4.0), 4.0, 1)
+
+
+def test_the_village_pays_for_what_it_sees_and_sees_no_sum_of_few_homes(village):
+    rows = village.priced()
+    nothing = rows[0]
+    assert (nothing.cost, nothing.devices, nothing.told_homes) == (0, 0, 57)
+    assert min(row.told_homes for row in rows if row.channel in {"devices, 12 homes or more", "exact sums"}) == 12
+    assert min(row.told_homes for row in rows if row.channel == "devices, any sum") < 12
+    noisy = [row for row in rows if row.channel == "individual"]
+    assert [row.epsilon for row in noisy] == [0.25, 1.0, 10.0, 100.0]
+    assert noisy[1].cost == pytest.approx((500 + 10 + 10 * np.log(9)) * 0.9 * 57)
+    for name in ("voltage_error_per_unit", "loading_error_fraction"):
+        found = [getattr(row, name) for row in noisy]
+        assert found == sorted(found, reverse=True)
+        assert found[0] == pytest.approx(getattr(nothing, name), rel=0.02), "a quarter tells next to nothing"
+    exact, loud = (
+        [row.voltage_error_per_unit for row in rows if row.channel == name] for name in ("exact sums", "group")
+    )
+    assert len(set(exact)) == 1
+    assert exact[0] < min(loud[:3])
+
+
+def test_devices_of_the_village_reach_a_target_or_keep_the_minimum_and_say_what_they_tell(village):
+    any_sum, kept = (village.placed((0.05,), (minimum,), 12)[0] for minimum in (1, 12))
+    assert (any_sum.reached, kept.reached) == (True, False)
+    assert any_sum.fewest_homes < 12 == kept.fewest_homes
+    assert (any_sum.exact_devices, kept.exact_devices) == (None, len(kept.devices))
+    told = {row.devices: row for row in village.told()}
+    head, line, volts = (
+        told[name] for name in ("the head's meter alone", "one at the home's own line", "the same, voltage only")
+    )
+    assert line.left_watts < 0.01 * head.left_watts
+    assert line.epsilon > 100 * volts.epsilon > 100 * head.epsilon
+    assert (told["6, one for each feeder"].fewest_homes, line.fewest_homes) == (4, 1)
+
+
+def test_the_figure_of_the_peak_shows_what_is_beside_what_is_estimated(village):
+    sound, printed = (village.at_peak(mode) for mode in ("individual", "paper"))
+    assert (sound.slot, sound.accepted, len(sound.rows())) == (37, 57, 116)
+    assert sound.loading.max() == pytest.approx(0.694, abs=0.002)
+    inside = np.abs(sound.estimated_voltage - sound.voltage) < 4 * sound.voltage_sigma
+    assert inside.all()
+    assert printed.error_at_loads < sound.error_at_loads, "58 times less noise protects nobody and helps"
+    assert sound.largest_at_load == sound.slots, "the paper: errors are largest next to loads"
+
+
+def test_a_village_takes_both_its_files_and_the_printed_noise_its_flag(tmp_path):
+    for wrong, said in (
+        (["--grid", "g.json"], "needs both --grid and --homes"), (["--mode", "paper"], "needs --unsafe-published"),
+        (["--grid", "g.json", "--homes", "h"], "g.json: No such file"),
+    ):  # fmt: skip
+        done = CliRunner().invoke(experiment, ["pricing", *wrong, "--out", str(tmp_path / "out")])
+        assert (done.exit_code, said in done.output, (tmp_path / "out").exists()) == (2, True, False)
 
 
 @pytest.mark.parametrize("wrong", [["--mode", "free"], ["--feeders", "0"], ["--draws", "x"]])

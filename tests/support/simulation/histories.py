@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hushgrid.core.recovery import Recovery
@@ -54,7 +54,7 @@ def play(recovery: Recovery, steps: Sequence[Step], disk: Disk, seed: int = 0) -
     return world
 
 
-def first_violation(seeds: range, disk: Disk) -> tuple[int, str] | None:
+def first_violation(seeds: Iterable[int], disk: Disk) -> tuple[int, str] | None:
     """The first seed whose history breaks an invariant, and which; None when all hold."""
     for seed in seeds:
         recovery, steps = draw(seed)

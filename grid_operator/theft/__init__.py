@@ -1,0 +1,1 @@
+"""Theft as a game, and what sums tell of it."""
