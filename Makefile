@@ -61,8 +61,9 @@ test-system: $(STAMPS)/dev mosquitto emulation oracles ## chaos, long simulation
 ifdef LANE
 	$(PYTEST) -m "system and ($(LANE))"
 else
-	$(PYTEST) -m "system and not alone"
+	$(PYTEST) -m "system and not alone and not cluster"
 	$(PYTEST) -m "system and alone"
+	$(PYTEST) -m "system and cluster" --numprocesses 1
 endif
 
 check: $(STAMPS)/dev ## ruff, mypy strict, import contracts, what nobody uses
