@@ -6,7 +6,7 @@ Whoever made it cannot know, and a reconnection does not help. Unsubscribed and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 #: A subscription that brings nothing even so is made anew ever more seldom, down to this part of its first pace.
@@ -21,18 +21,21 @@ class _Quiet:
     pause: float
 
 
-class Subscriptions:
+class Subscriptions(Set[str]):
     """What one connection has subscribed to. silence_seconds: how long a subscription may bring nothing."""
 
     def __init__(self, silence_seconds: float) -> None:
         self._silence_seconds = silence_seconds
         self._quiet: dict[str, _Quiet] = {}
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._quiet
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._quiet)
+
+    def __len__(self) -> int:
+        return len(self._quiet)
 
     def made(self, filters: Iterable[str], now: float) -> None:
         """They stand from now on; one that stood before is patient for four times as long as then."""
