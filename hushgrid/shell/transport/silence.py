@@ -6,7 +6,8 @@ Whoever made it cannot know, and a reconnection does not help. Unsubscribed and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 #: A subscription that brings nothing even so is made anew ever more seldom, down to this part of its first pace.
@@ -21,7 +22,7 @@ class _Quiet:
     pause: float
 
 
-class Subscriptions(Set[str]):
+class Subscriptions(AbstractSet[str]):
     """What one connection has subscribed to. silence_seconds: how long a subscription may bring nothing."""
 
     def __init__(self, silence_seconds: float) -> None:
