@@ -189,7 +189,7 @@ def nothing_is_left_of_the_profiles_either(site: Site, line: str) -> None:
 
 def harms_leave_sums_exact_or_absent(site: Site, line: str) -> None:
     said = site.types(line)
-    for harm in ("ppn-1: kill", "ppn-2: pause", "ppn-2: resume", "broker: cut", "broker: heal"):
+    for harm in ("ppn-1: kill", "ppn-2: pause", "ppn-2: resume", "broker: cut", "broker: back in the network"):
         assert harm in said
     (released,) = re.findall(r"\d+ windows: (\d+) released, 0 wrong", said)
     assert int(released) > 0
