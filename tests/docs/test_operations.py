@@ -23,7 +23,7 @@ from support.plain_debian import Machine, Person, Said, clone, debian, missing, 
 
 from meter_agent.sources.constructed import ConstructedHouseholds
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3000)]
 
 PAGE = "docs/operations.md"
 PORTS = (8883, 8884, 8885, 8886)

@@ -19,7 +19,7 @@ from support.wires import Household, Wire, terminal
 
 from testbed.processes import Supervisor
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3000)]
 
 INTERVAL = 30  # an emulated machine on a busy one needs its time to read and to share
 GRACE = 27.0

@@ -29,7 +29,7 @@ from support.wires import Household, Wire
 from meter_agent.sources.wall_clock import synchronised
 from testbed.processes import Supervisor
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3000)]
 
 PAGE = "deploy/raspberry-pi/README.md"
 INTERVAL, GRACE = 5, 5.0

@@ -23,7 +23,7 @@ from support.wires import Household, Wire
 from meter_agent.sources.wall_clock import synchronised
 from testbed.processes import Supervisor
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3000)]
 
 INTERVAL = 5
 GRACE = 5.0

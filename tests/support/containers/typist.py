@@ -62,7 +62,7 @@ class Typist:
             start_new_session=True, stdin=subprocess.DEVNULL, stdout=into, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def types(self, line: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    def types(self, line: str, seconds: float = 1800) -> subprocess.CompletedProcess[str]:
         """What the command has said, both of its outputs in one, and its exit status."""
         if line not in self.said:
             began = time.monotonic()
