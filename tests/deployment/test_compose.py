@@ -8,7 +8,7 @@ import re
 import docker
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3600)]
 
 AGENTS = (
     "configurator",
@@ -109,7 +109,7 @@ def test_an_agent_that_cannot_run_is_named_with_its_reason(checkout, tmp_path):
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-ill")
     files = ("-f", "docker-compose.yml", "-f", str(broken))
     try:
-        up = ill.compose(*files, "up", "--exit-code-from", "check", seconds=300)
+        up = ill.compose(*files, "up", "--exit-code-from", "check", seconds=1500)
         said = up.stdout + up.stderr
         assert up.returncode not in (0, None), said[-4000:]
         assert re.search(r"ppn-2\S* .*absent\.toml: No such file or directory", said), said[-4000:]
@@ -133,7 +133,7 @@ def test_a_broker_that_ends_before_the_check_runs_is_named_with_its_reason(check
     broken.write_text(BROKEN, encoding="ascii")
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-door")
     try:
-        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=300)
+        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=1500)
         said = up.stdout + up.stderr
         assert up.returncode != 0, said[-4000:]
         assert re.search(r"broker\S* .*Unable to open acl_file \"/mosquitto/config/absent.acl\"", said), said[-4000:]
@@ -145,10 +145,10 @@ def test_a_broker_that_ends_before_the_check_runs_is_named_with_its_reason(check
 @pytest.mark.usefixtures("images")
 def test_an_agent_that_runs_and_gets_nowhere_is_named_by_the_check(checkout, tmp_path):
     broken = tmp_path / "broken.yml"
-    broken.write_text('services: {ppn-2: {entrypoint: ["sleep", "600"], command: []}}\n', encoding="ascii")
+    broken.write_text('services: {ppn-2: {entrypoint: ["sleep", "3600"], command: []}}\n', encoding="ascii")
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-mute")
     try:
-        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=300)
+        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=1500)
         said = up.stdout + up.stderr
         assert up.returncode == 1, said[-4000:]
         assert "ppn-2 is not healthy: its container runs and nothing came from it to the broker" in said
@@ -161,7 +161,7 @@ def test_an_agent_that_runs_and_gets_nowhere_is_named_by_the_check(checkout, tmp
 def test_meters_that_are_too_few_end_the_run_with_the_reason_from_check(checkout):
     refused = dataclasses.replace(checkout, project=f"{checkout.project}-few")
     try:
-        up = refused.compose("up", "--exit-code-from", "check", "--scale", "meter=12", seconds=300)
+        up = refused.compose("up", "--exit-code-from", "check", "--scale", "meter=12", seconds=1500)
         said = up.stdout + up.stderr
         assert up.returncode == 2, said[-4000:]
         assert "check: 12 meters are fewer than the minimum of 15 contributors" in said

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.system, pytest.mark.machine, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def run(images, tmp_path: Path):
             "--keep", str(tmp_path / "run"), "--json", str(report), *options,
         ]  # fmt: skip
         environment = {**os.environ, "IMAGES": images}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False, env=environment)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         content: dict[str, Any] = json.loads(report.read_text())
         return content

@@ -23,7 +23,7 @@ class Checkout:
     directory: Path
     project: str
 
-    def compose(self, *arguments: str, seconds: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+    def compose(self, *arguments: str, seconds: float = 1800, **environment: str) -> subprocess.CompletedProcess[str]:
         """docker-compose in the checkout."""
         command = [*compose_command(), "--project-name", self.project, *arguments]
         return subprocess.run(

@@ -68,7 +68,7 @@ def typist(checkout: Checkout) -> Typist:
 @pytest.fixture(scope="session")
 def images(typist: Typist) -> str:
     """What the names of the built images begin with."""
-    built = typist.types("make images", seconds=1200)
+    built = typist.types("make images", seconds=3000)
     assert built.returncode == 0, built.stdout[-3000:]
     shutil.copytree(typist.checkout.directory / "wheelhouse", ROOT / "wheelhouse", dirs_exist_ok=True)
     return IMAGES
