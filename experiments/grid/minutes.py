@@ -57,10 +57,8 @@ def read_minutes(path: Path) -> tuple[Floats, Floats]:
                 at, watts, reactive = _minute(path, number, row)
                 if before is not None and at <= before:
                     raise ConfigurationError(f"{path}:{number}: {row['t_local']} is not after the minute before it")
-                if at.minute % MINUTES == 0:
-                    begun = []
-                elif before is None or at - before != _MINUTE:
-                    begun = []  # what is left of this half hour has a gap
+                if at.minute % MINUTES == 0 or before is None or at - before != _MINUTE:
+                    begun = []  # a new half hour, or what is left of this one has a gap
                 if len(begun) == at.minute % MINUTES:
                     begun.append((watts, reactive))
                 if len(begun) == MINUTES:

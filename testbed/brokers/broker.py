@@ -13,7 +13,7 @@ import aiomqtt
 import psutil
 
 from hushgrid.errors import ConfigurationError
-from hushgrid.shell.transport import BrokerAddress, MqttTransport, Will
+from hushgrid.shell.transport import SILENCE_SECONDS, BrokerAddress, MqttTransport, Will
 from testbed.brokers.engines import ENGINES, Account, Engine, Node, program
 from testbed.brokers.entrance import Entrance
 from testbed.processes import Child, Supervisor
@@ -40,9 +40,9 @@ class RunningBroker:
         return self.urls[0]
 
     @property
-    def silence_seconds(self) -> int:
+    def silence_seconds(self) -> float:
         """How long a subscription may bring nothing: a cluster that lost a node may forget one, and compressed rounds wait."""
-        return 30 if len(self.urls) > 1 else 1800
+        return 30 if len(self.urls) > 1 else SILENCE_SECONDS
 
     def urls_from(self, place: int) -> tuple[str, ...]:
         """All addresses, beginning with another one for every place: agents spread over the nodes of a cluster."""

@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from testbed.places import AUTHORITY, CONDUCTOR, DESCRIPTION
 from testbed.run.conducting import conduct
 from testbed.run.play import Run
 from testbed.run.report import show
-from testbed.run.waiting import FIRST_WORD_SECONDS
+from testbed.run.waiting import FIRST_WORD_SECONDS, Words
 from testbed.verdict.sums import judge
 
 _AUTHORITY_SECONDS = 60.0
@@ -79,15 +79,18 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
 
     services = [CONFIGURATOR, *deployment.ppns, *deployment.consumers]
 
+    def named(ill: Mapping[str, str]) -> list[str]:
+        return [f"{service} ({wrong})" for service, wrong in ill.items()]
+
     def gone(heard: Collection[str]) -> list[str]:
         """Without the broker or the authority nobody can be heard: then these alone are named."""
         ill = not_there(broker) or not_well(services, truth.meters, heard)
-        return [f"{service} ({wrong})" for service, wrong in ill.items()]
+        return named(ill)
 
     # All others begin behind the authority: how long they may take is counted from there.
     if broker.entrance is not None and not await listening(AUTHORITY, AUTHORITY_PORT, FIRST_WORD_SECONDS):
-        gone_now = ", ".join(f"{service} ({wrong})" for service, wrong in not_there(broker).items())
-        terminal.say("waiting for the authority to listen" + (f"; gone: {gone_now}" if gone_now else ""))
+        words = Words(terminal.say, lambda: named(not_there(broker)))
+        terminal.say(f"waiting for {words.described('the authority to listen')}")
         await listening(AUTHORITY, AUTHORITY_PORT, _AUTHORITY_SECONDS)
     outcome = await conduct(parameters, truth, deployment, broker, untouched, terminal.say, gone)
     if outcome.stalled:

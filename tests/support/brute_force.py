@@ -83,13 +83,31 @@ def leaking_group(rules: Sequence[Sum], meters: int, minimum: int) -> tuple[int,
     rules = expanded(rules)
     until = horizon(rules)
     rows, listed = matrix(rules, meters, until), windows(rules, until)
+    holders = [m for m in range(meters) for _ in range(until)]
+    own = [rule.cohort if rule.billing else None for rule, _ in listed]
+    return singled_out(rows, holders, own, meters, minimum)
+
+
+def singled_out(
+    rows: Sequence[Sequence[int]],
+    holders: Sequence[int],
+    own: Sequence[frozenset[int] | None],
+    meters: int,
+    minimum: int,
+) -> tuple[int, ...] | None:
+    """Fewer than `minimum` meters that some vector of the row space touches, beyond their own bills.
+
+    holders: whose reading each column is; own: of each row that is a bill its meter.
+    """
     # A matrix has the rank of its transpose, and equal columns count once.
-    columns = list(zip(*rows, strict=True))
-    of_meter = [dict.fromkeys(columns[m * until : (m + 1) * until]) for m in range(meters)]
+    columns = list(zip(*rows, strict=True)) or [()] * len(holders)
+    of_meter: list[dict[tuple[int, ...], None]] = [{} for _ in range(meters)]
+    for holder, column in zip(holders, columns, strict=True):
+        of_meter[holder][column] = None
     full = rank(columns)
     for group in itertools.combinations(range(meters), min(minimum - 1, meters)):
         outside = itertools.chain.from_iterable(of_meter[m] for m in range(meters) if m not in group)
-        bills = [row for row, (rule, _) in zip(rows, listed, strict=True) if rule.billing and rule.cohort <= set(group)]
+        bills = [row for row, meter in zip(rows, own, strict=True) if meter is not None and meter <= set(group)]
         if full - rank(outside) > rank(bills):
             return group
     return None

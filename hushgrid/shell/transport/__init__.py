@@ -10,10 +10,12 @@ from hushgrid.shell.transport.connection import INCOMING_HIGH
 from hushgrid.shell.transport.interface import BrokerAddress, Contexts, Message, TlsFiles, Transport, Will
 from hushgrid.shell.transport.mqtt import OUTSTANDING_PUBLISHES, MqttTransport
 from hushgrid.shell.transport.probe import Probe
+from hushgrid.shell.transport.silence import SILENCE_SECONDS
 
 __all__ = [
     "INCOMING_HIGH",
     "OUTSTANDING_PUBLISHES",
+    "SILENCE_SECONDS",
     "BrokerAddress",
     "Contexts",
     "Message",

@@ -16,7 +16,7 @@ import paho.mqtt.client as paho_client
 from paho.mqtt.enums import MQTTErrorCode
 
 from hushgrid.shell.transport.interface import BrokerAddress, Contexts, Message, Will
-from hushgrid.shell.transport.silence import Subscriptions
+from hushgrid.shell.transport.silence import SILENCE_SECONDS, Subscriptions
 
 log = logging.getLogger("hushgrid.transport")
 
@@ -40,7 +40,7 @@ class Settings:
     keepalive_seconds: int
     user: str | None = None
     lasting: bool = True
-    silence_seconds: float = 1800.0
+    silence_seconds: float = SILENCE_SECONDS
 
     @property
     def label(self) -> str:

@@ -14,6 +14,7 @@ from hushgrid.errors import ConfigurationError
 from hushgrid.shell.transport.connection import Arrival, Settings
 from hushgrid.shell.transport.interface import BrokerAddress, Contexts, Message, TlsFiles, Will
 from hushgrid.shell.transport.session import Session
+from hushgrid.shell.transport.silence import SILENCE_SECONDS
 
 log = logging.getLogger("hushgrid.transport")
 
@@ -52,7 +53,7 @@ class MqttTransport:
         tls: TlsFiles | Contexts | None = None,
         keepalive_seconds: int = 30,
         lasting: bool = True,
-        silence_seconds: float = 1800.0,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.pseudonym = pseudonym
         self.generation = 0

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+#: How long a subscription may bring nothing, where nobody says otherwise.
+SILENCE_SECONDS = 1800.0
 #: A subscription that brings nothing even so is made anew ever more seldom, down to this part of its first pace.
 _MOST_PAUSES = 16
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -118,18 +119,19 @@ def test_sets_of_rules_over_five_meters_are_judged_as_by_brute_force():
 
 def _one_of_each_kind(sets, rnd):
     """Of the sets that differ by the names of the meters only one, under names that `rnd` draws; and how many there were."""
-    renamings = [dict(enumerate(names)) for names in itertools.permutations(range(5))]
     number = {cohort: at for at, cohort in enumerate(FIVE)}
-    tables = [[number[frozenset(names[m] for m in cohort)] for cohort in FIVE] for names in renamings]
-    kinds = {}
+    tables = [
+        [number[frozenset(names[m] for m in cohort)] for cohort in FIVE] for names in itertools.permutations(range(5))
+    ]
+    kinds = Counter()
     for chosen in sets:
         numbers = [number[cohort] for cohort in chosen]
-        kinds.setdefault(min(tuple(sorted(table[at] for at in numbers)) for table in tables), []).append(numbers)
+        kinds[min(tuple(sorted(table[at] for at in numbers)) for table in tables)] += 1
     found = []
     for numbers in kinds:
         table = rnd.choice(tables)
         found.append([FIVE[table[at]] for at in numbers])
-    return found, sum(map(len, kinds.values()))
+    return found, kinds.total()
 
 
 @pytest.mark.system

@@ -111,13 +111,8 @@ def _leaks(rules, releases, included, size, minimum):
                     row[column[m, t]] = 1
             rows.append(row)
             own.append(set(members) if rule.billing else None)
-    full = brute.rank(rows)
-    for group in itertools.combinations(range(size), min(minimum - 1, size)):
-        outside = [at for (m, _), at in column.items() if m not in group]
-        bills = [row for row, meter in zip(rows, own, strict=True) if meter is not None and meter <= set(group)]
-        if full - brute.rank([[row[at] for at in outside] for row in rows]) > brute.rank(bills):
-            return group
-    return None
+    holders = [m for m in range(size) for _ in rounds]
+    return brute.singled_out(rows, holders, own, size, minimum)
 
 
 @pytest.mark.parametrize("bills", [False, True])
