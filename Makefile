@@ -61,8 +61,7 @@ test-system: $(STAMPS)/dev mosquitto emulation oracles ## chaos, long simulation
 ifdef LANE
 	$(PYTEST) -m "system and ($(LANE))"
 else
-	$(PYTEST) -m "system and not alone and not cluster"
-	$(PYTEST) -m "system and alone"
+	$(PYTEST) -m "system and not cluster"
 	$(PYTEST) -m "system and cluster" --numprocesses 1
 endif
 
@@ -70,6 +69,7 @@ check: $(STAMPS)/dev ## ruff, mypy strict, import contracts, what nobody uses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks/*.py examples/*.py
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 

@@ -1,7 +1,7 @@
 """What a running hushgrid-meter costs: resident memory, processor time at one reading a second, what is installed for it.
 
 A grid with mutual TLS by the clock on the wall, a process per meter, a round a second.
-Run: python benchmarks/meter_footprint.py [--meters 4] [--seconds 40] [--open] [--wheels]
+Run: python benchmarks/meter_footprint.py [--meters 4] [--seconds 40] [--open] [--wheels]; exit status 1 when a limit is missed
 """
 
 from __future__ import annotations
@@ -209,8 +209,21 @@ def main() -> None:
     print(f"resident {footprint.rss_mib} MiB (limit {LIMIT_MIB}), peak {footprint.peak_mib} MiB")
     print(f"processor {footprint.cpu_fraction:.2%} of one core at a reading a second (limit {LIMIT_CPU_FRACTION:.0%})")
     _print_sizes("this machine", sizes)
-    if arguments.wheels:
-        _print_sizes(f"{arguments.wheels}, from its wheels", wheels(arguments.wheels))
+    pi = wheels(arguments.wheels) if arguments.wheels else {}
+    if pi:
+        _print_sizes(f"{arguments.wheels}, from its wheels", pi)
+    if over := missed(footprint, sum(pi.values())):
+        sys.exit(f"limit missed: {', '.join(over)}")
+
+
+def missed(footprint: Footprint, installed_bytes: int) -> list[str]:
+    """The limits that are missed, by name; installed_bytes: on a Raspberry Pi, 0 when nobody asked."""
+    found = {
+        "memory": footprint.rss_mib > LIMIT_MIB,
+        "processor": footprint.cpu_fraction > LIMIT_CPU_FRACTION,
+        "installed": installed_bytes > LIMIT_INSTALLED_MB * 1e6,
+    }
+    return [name for name, over in found.items() if over]
 
 
 def _print_sizes(where: str, sizes: dict[str, int]) -> None:

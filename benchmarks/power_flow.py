@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from experiments.grid.homes import LivedIn, lived_in
-from experiments.grid.offers import rows_of
+from experiments.grid.offers import HomesOffer, rows_of
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.network.power_flow import power_flow
@@ -37,7 +37,7 @@ def pandapower_seconds(grid: Path, runs: int) -> float | None:
     """One power flow of pandapower; None where it has no environment."""
     if not ORACLES.exists():
         return None
-    command = [ORACLES, "-W", "ignore", ROOT / "tests" / "grid_operator" / "oracles.py", "time", grid, str(runs)]
+    command = [str(ORACLES), "-W", "ignore", str(ROOT / "tests/grid_operator/oracles.py"), "time", str(grid), str(runs)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
@@ -65,7 +65,7 @@ def main() -> None:
     lived = lived_in(grid, None, DATA / "lcl2013_300h_year.parquet", first_day=28, days=arguments.days, factor=1.0)
     slots = len(lived.watts)
     flow, sweeps = flow_seconds(lived)
-    model = MeasurementModel(lived.feeder, lived.nodes, rows_of(lived, "group", 10.0, 0, 1.0, 1))
+    model = MeasurementModel(lived.feeder, lived.nodes, rows_of(lived, HomesOffer("group", 10.0, 1.0), (), 1))
     began = time.perf_counter()
     sure = float(estimate(model).voltage_sigma.mean())
     estimated = time.perf_counter() - began

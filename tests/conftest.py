@@ -46,12 +46,9 @@ TOGETHER = {
     "tests/docs/test_readme.py": "pages",
     "tests/testbed/whole/test_transcript.py::test_a_transcript": "overheard",
     "tests/testbed/whole/test_transcript.py::test_frames": "overheard",
-    "tests/configurator/placement/test_exact.py::test_fifty": "costs",
     "tests/experiments/demand/": "demand",
-    "tests/experiments/pairwise/test_attack.py::test_the_default": "costs",
     "tests/experiments/grid/": "village",
     "tests/grid_operator/network/test_power_flow.py": "village",
-    "tests/meter_agent/test_limits.py::test_a_running_meter": "costs",
 }
 
 

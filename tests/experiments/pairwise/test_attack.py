@@ -128,42 +128,31 @@ def test_the_error_of_a_grid_sum_grows_with_the_root_of_the_isolated_meters() ->
 
 
 @pytest.mark.system
-@pytest.mark.alone
-def test_the_default_run_writes_the_rows_and_draws_the_figures(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_a_run_recovers_published_readings_nothing_of_hardened_and_draws_figures(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """With --long the sweep over seed recovery and four times the readings, too."""
+    full = bool(pytestconfig.getoption("--long"))
     out = tmp_path / "out.json"
-    ran = CliRunner().invoke(pairwise_attack, ["--json", str(out), "--out", str(tmp_path / "out")])
+    options = ["--json", str(out), "--out", str(tmp_path / "out"), *(["--full"] if full else [])]
+    ran = CliRunner().invoke(pairwise_attack, options, env={"COLUMNS": "80"})
     assert ran.exit_code == 0, ran.output
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".csv", ".png", ".svg"}
     found = json.loads(out.read_text())
     names = {"seed-known-graph", "seed-unknown-graph", "bounded-noise", "colluding-neighbours", "component-split"}
     assert {(row["attack"], row["variant"]) for row in found["rows"]} == {(n, v.value) for n in names for v in Variant}
+    rows = {(row["attack"], row["variant"], row["degree"]): row for row in found["rows"]}
+    assert rows["seed-unknown-graph", "published", 4]["readings"] == 40 * ROUNDS
+    assert rows["seed-unknown-graph", "published", 4]["recovered_fraction"] >= 0.99
     for row in found["rows"]:
         assert set(row) == {"attack", "variant", "degree", "readings", "recovered_fraction", "bits_leaked"}
         if row["variant"] == "hardened":
             assert row["recovered_fraction"] == 0
-    assert found["seconds"] < 45
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".csv", ".png", ".svg"}
-
-
-@pytest.mark.system
-@pytest.mark.alone
-@pytest.mark.timeout(900)
-def test_the_full_run_recovers_every_published_reading_in_time_and_nothing_of_hardened(tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    ran = CliRunner().invoke(
-        pairwise_attack, ["--full", "--json", str(out), "--out", str(tmp_path / "out")], env={"COLUMNS": "80"}
-    )
-    assert ran.exit_code == 0, ran.output
-    found = json.loads(out.read_text())
-    rows = {(row["attack"], row["variant"], row["degree"]): row for row in found["rows"]}
-    assert rows["seed-unknown-graph", "published", 4]["readings"] == 40 * ROUNDS
-    assert rows["seed-unknown-graph", "published", 4]["recovered_fraction"] >= 0.99
-    (swept,) = [place for place in found["sweep"] if (place["meters"], place["rounds"], place["degree"]) == (40, 96, 4)]
-    assert swept["recovered_fraction"] >= 0.99
-    assert swept["seconds"] < 120
-    for row in found["rows"]:
-        if row["variant"] == "hardened":
-            assert row["recovered_fraction"] == 0
-            assert abs(row["bits_leaked"]) < 0.004  # some 8 standard errors of the estimate from 240,000 readings
+            # Some 8 standard errors of the estimate from 240,000 readings; a quarter of them without --full.
+            assert abs(row["bits_leaked"]) < (0.004 if full else 0.008)
+    swept = [place for place in found["sweep"] if (place["meters"], place["rounds"], place["degree"]) == (40, 96, 4)]
+    assert [place["recovered_fraction"] >= 0.99 for place in swept] == ([True] if full else [])
 
 
 def test_no_name_of_an_attack_is_cut_in_a_terminal_of_80_columns() -> None:
