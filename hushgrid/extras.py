@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 from hushgrid.errors import ConfigurationError
 
@@ -31,3 +33,17 @@ def needed(program: str, extra: str) -> Iterator[None]:
 def _refused(line: str) -> int:
     sys.stderr.write(line)
     return 2
+
+
+def lazily(name: str) -> ModuleType:
+    """A module that is found now and run when something of it is first asked for. ModuleNotFoundError when it is not installed."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -17,12 +17,17 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from hushgrid.core.schedule import Window
 from hushgrid.core.sealing import fields
 from hushgrid.errors import ConfigurationError, RefusedError
+from hushgrid.extras import lazily
+
+if TYPE_CHECKING:
+    import networkx as nx
+else:
+    nx = lazily("networkx")  # it takes a quarter of a second, and most who come here draw no graph
 
 Edge = tuple[str, str]
 
