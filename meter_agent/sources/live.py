@@ -72,7 +72,7 @@ class LiveSource:
         keep_rounds = section.keep_days * _SECONDS_PER_DAY // interval_seconds
         limits = Limits(interval_seconds, section.tolerance_seconds, section.largest_watts, section.exchange_seconds)
         self._memory = RegisterMemory(self._memory_file, interval_seconds, keep_rounds)
-        self._register = Register(limits, self._memory.opening())
+        self._register = Register(limits, self._memory.opening(), self._memory.heard())
         self._interval_seconds = interval_seconds
         self._watch = GapWatch(interval_seconds, section.tolerance_seconds, self._now().unix_seconds)
         self._begun.set()

@@ -9,9 +9,9 @@ boundary was not seen there is no reading: nothing is interpolated, and a gap is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from meter_agent.sources.device_clock import DeviceClock
+from meter_agent.sources.device_clock import DeviceClock, Heard
 from meter_agent.sources.sample import Doubt, Sample, SampleRefusedError
 
 _SECONDS_PER_HOUR = 3600
@@ -35,10 +35,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OpeningSample:
-    """The register as a round began."""
+    """The register as a round began. heard: what the meter's own clock had said by then; None from a meter that tells no time."""
 
     round: int
     sample: Sample
+    heard: Heard | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -75,16 +76,17 @@ class _Candidate:
 class Register:
     """One meter's register, followed through its rounds.
 
-    opening: as remembered from before a restart. at_seconds is always the machine's UTC clock.
+    opening: as remembered from before a restart, and heard: what the meter's own clock said last. at_seconds is always the
+    machine's UTC clock.
     """
 
-    def __init__(self, limits: Limits, opening: OpeningSample | None = None) -> None:
+    def __init__(self, limits: Limits, opening: OpeningSample | None = None, heard: Heard | None = None) -> None:
         self._limits = limits
         self._opening = opening
         self._last: _Seen | None = None
         self._candidate: _Candidate | None = None
         self._round = opening.round if opening is not None else None  # of the newest sample that was believed
-        self._clock = DeviceClock(limits.tolerance_seconds)
+        self._clock = DeviceClock(limits.tolerance_seconds, heard)
         self._common = 0  # what all registers so far are multiples of
         self._smallest_move: int | None = None  # that was seen
         if opening is not None:
@@ -97,7 +99,7 @@ class Register:
         self._opening = self._candidate = self._round = None
         if self._last is not None:
             self._last = _Seen(self._last.sample, None, None)
-        self._clock = DeviceClock(self._limits.tolerance_seconds)
+        self._clock.machine_stepped()
         return spoilt
 
     def take(self, sample: Sample, at_seconds: float) -> Crossing | None:
@@ -113,7 +115,7 @@ class Register:
         first, self._round = self._round is None, round_number
         on_time = into_seconds <= self._limits.tolerance_seconds
         late_seconds = None if on_time or first else into_seconds
-        self._opening = OpeningSample(round_number, sample) if on_time else None
+        self._opening = OpeningSample(round_number, sample, self._clock.heard()) if on_time else None
         if before is None:
             seen = on_time or late_seconds is not None
             return Crossing(None, None, self._opening, late_seconds) if seen else None
@@ -139,7 +141,7 @@ class Register:
             self._clock, self._common, self._smallest_move = DeviceClock(self._limits.tolerance_seconds), 0, None
         before = self._last
         moved = before is None or before.sample != sample
-        late_seconds = self._clock.late_seconds(sample.device_seconds, at_seconds, moved=moved)
+        late_seconds = self._clock.late_seconds(sample, at_seconds)
         at_seconds -= late_seconds
         seen = _Seen(sample, at_seconds, at_seconds if before is None or moved else before.moved_seconds)
         doubt, candidate = self._follows(self._last, seen), self._candidate

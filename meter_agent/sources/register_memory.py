@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.shell.database import Database
+from meter_agent.sources.device_clock import Heard
 from meter_agent.sources.register import Crossing, OpeningSample
 from meter_agent.sources.sample import Sample
 
@@ -21,6 +22,12 @@ _MIGRATIONS = (
         closed INTEGER NOT NULL DEFAULT 0, watt_hours INTEGER
     );
     CREATE TABLE grid (interval_seconds INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE heard (
+        import_watt_hours INTEGER NOT NULL, export_watt_hours INTEGER NOT NULL, device TEXT NOT NULL,
+        device_seconds REAL NOT NULL, at_seconds REAL, goes INTEGER NOT NULL
+    )
     """,
 )
 
@@ -57,6 +64,16 @@ class RegisterMemory:
         number, imported, exported, device, _ = rows[0]
         return OpeningSample(number, Sample(imported, exported, device))
 
+    def heard(self) -> Heard | None:
+        """What the meter's own clock had said when a round last began; None from a meter that tells no time."""
+        rows = self._database.query(
+            "SELECT import_watt_hours, export_watt_hours, device, device_seconds, at_seconds, goes FROM heard"
+        )
+        if not rows:
+            return None
+        imported, exported, device, device_seconds, at_seconds, goes = rows[0]
+        return Heard(Sample(imported, exported, device, device_seconds), at_seconds, bool(goes))
+
     def closed(self, round_number: int) -> Closed | None:
         """What is settled about a round; None while it is open or unknown."""
         rows = self._database.query("SELECT watt_hours FROM round WHERE number = ? AND closed", round_number)
@@ -83,6 +100,17 @@ class RegisterMemory:
                     sample.device,
                 )
                 self._database.execute("DELETE FROM round WHERE number < ?", number - self._keep_rounds)
+                self._hear(crossing.opening.heard)
+
+    def _hear(self, heard: Heard | None) -> None:
+        self._database.execute("DELETE FROM heard")
+        if heard is not None:
+            sample = heard.sample
+            self._database.execute(
+                "INSERT INTO heard VALUES (?, ?, ?, ?, ?, ?)",
+                sample.import_watt_hours, sample.export_watt_hours, sample.device, sample.device_seconds, heard.at_seconds,
+                heard.goes,
+            )  # fmt: skip
 
     def close_as_gap(self, round_number: int) -> Closed:
         """Settle a round that nobody saw the end of; returns what is settled."""
