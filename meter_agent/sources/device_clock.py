@@ -19,7 +19,7 @@ _SET_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Heard:
+class ClockHeard:
     """The newest sample that tells a time, believed or not.
 
     at_seconds: when it came, less what it was late; None when the machine's clock was set since then.
@@ -34,7 +34,7 @@ class Heard:
 class DeviceClock:
     """Follows the clock of one meter. tolerance_seconds: the most that a sample may be late. heard: from before a restart."""
 
-    def __init__(self, tolerance_seconds: float, heard: Heard | None = None) -> None:
+    def __init__(self, tolerance_seconds: float, heard: ClockHeard | None = None) -> None:
         self._tolerance_seconds = tolerance_seconds
         self._last = heard
         self._late_seconds = 0.0
@@ -45,12 +45,12 @@ class DeviceClock:
         if self._last is not None:
             self._start(self._last.sample, None, goes=self._last.goes)
 
-    def heard(self) -> Heard | None:
+    def heard(self) -> ClockHeard | None:
         """What a restart has to know; None from a meter that tells no time."""
         last = self._last
         if last is None or last.at_seconds is None:
             return last
-        return Heard(last.sample, last.at_seconds - self._late_seconds, last.goes)
+        return ClockHeard(last.sample, last.at_seconds - self._late_seconds, last.goes)
 
     def late_seconds(self, sample: Sample, at_seconds: float) -> float:
         """How long a sample has been on its way, beyond what is usual. 0 from a meter that tells no time.
@@ -67,14 +67,14 @@ class DeviceClock:
             return self._start(sample, at_seconds, goes=before.goes)
         if passed == 0:
             if before.sample != sample:  # registers that move under a time that stands: it says nothing
-                self._last = Heard(sample, before.at_seconds, goes=False)
+                self._last = ClockHeard(sample, before.at_seconds, goes=False)
             elif before.goes:
                 raise SampleRefusedError(Doubt.REPEATED, "the meter's own time stands still, and so do its registers")
             return 0.0
         if before.at_seconds is None:
             return self._start(sample, at_seconds, goes=True)
         arrived = at_seconds - before.at_seconds
-        self._last = Heard(sample, at_seconds, goes=True)
+        self._last = ClockHeard(sample, at_seconds, goes=True)
         self._late_seconds = max(0.0, self._late_seconds + arrived * (1 - _DRIFT_FRACTION) - passed)
         if self._late_seconds <= self._tolerance_seconds:
             self._late_since = None
@@ -82,7 +82,7 @@ class DeviceClock:
         return self._too_late(sample, at_seconds)
 
     def _start(self, sample: Sample, at_seconds: float | None, *, goes: bool) -> float:
-        self._last, self._late_seconds, self._late_since = Heard(sample, at_seconds, goes), 0.0, None
+        self._last, self._late_seconds, self._late_since = ClockHeard(sample, at_seconds, goes), 0.0, None
         return 0.0
 
     def _too_late(self, sample: Sample, at_seconds: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from meter_agent.sources.device_clock import DeviceClock, Heard
+from meter_agent.sources.device_clock import ClockHeard, DeviceClock
 from meter_agent.sources.sample import Doubt, Sample, SampleRefusedError
 
 _SECONDS_PER_HOUR = 3600
@@ -39,7 +39,7 @@ class OpeningSample:
 
     round: int
     sample: Sample
-    heard: Heard | None = field(default=None, compare=False)
+    heard: ClockHeard | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -80,7 +80,7 @@ class Register:
     machine's UTC clock.
     """
 
-    def __init__(self, limits: Limits, opening: OpeningSample | None = None, heard: Heard | None = None) -> None:
+    def __init__(self, limits: Limits, opening: OpeningSample | None = None, heard: ClockHeard | None = None) -> None:
         self._limits = limits
         self._opening = opening
         self._last: _Seen | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.shell.database import Database
-from meter_agent.sources.device_clock import Heard
+from meter_agent.sources.device_clock import ClockHeard
 from meter_agent.sources.register import Crossing, OpeningSample
 from meter_agent.sources.sample import Sample
 
@@ -64,7 +64,7 @@ class RegisterMemory:
         number, imported, exported, device, _ = rows[0]
         return OpeningSample(number, Sample(imported, exported, device))
 
-    def heard(self) -> Heard | None:
+    def heard(self) -> ClockHeard | None:
         """What the meter's own clock had said when a round last began; None from a meter that tells no time."""
         rows = self._database.query(
             "SELECT import_watt_hours, export_watt_hours, device, device_seconds, at_seconds, goes FROM heard"
@@ -72,7 +72,7 @@ class RegisterMemory:
         if not rows:
             return None
         imported, exported, device, device_seconds, at_seconds, goes = rows[0]
-        return Heard(Sample(imported, exported, device, device_seconds), at_seconds, bool(goes))
+        return ClockHeard(Sample(imported, exported, device, device_seconds), at_seconds, bool(goes))
 
     def closed(self, round_number: int) -> Closed | None:
         """What is settled about a round; None while it is open or unknown."""
@@ -102,7 +102,7 @@ class RegisterMemory:
                 self._database.execute("DELETE FROM round WHERE number < ?", number - self._keep_rounds)
                 self._hear(crossing.opening.heard)
 
-    def _hear(self, heard: Heard | None) -> None:
+    def _hear(self, heard: ClockHeard | None) -> None:
         self._database.execute("DELETE FROM heard")
         if heard is not None:
             sample = heard.sample
