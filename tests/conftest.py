@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -50,6 +51,23 @@ TOGETHER = {
     "tests/experiments/grid/": "village",
     "tests/grid_operator/network/test_power_flow.py": "village",
 }
+
+
+def wanted_marks(expression: str) -> set[str]:
+    """The marks that a test must have for -m EXPRESSION to choose it; none where alternatives stand in it."""
+    words = expression.replace("(", " ").replace(")", " ").split()
+    if "or" in words:
+        return set()
+    return {word for before, word in itertools.pairwise(["and", *words]) if before == "and" and word != "not"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whether a file has no test that is asked for: most have none that needs minutes, and reading all of them does, too."""
+    wanted = wanted_marks(config.getoption("markexpr"))
+    if not wanted or collection_path.suffix != ".py" or not collection_path.is_file():
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    return True if any(f"mark.{mark}" not in text for mark in wanted) else None
 
 
 @pytest.hookimpl(optionalhook=True)
