@@ -12,6 +12,8 @@ WORKERS ?= 2
 LANE ?=
 TESTS ?=
 REPORT ?=
+# What is installed beside the packages: for `make test` everything.
+EXTRAS ?= dev
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --durations 40 $(if $(REPORT),--junitxml $(REPORT))
 ARCH ?= arm64
 TARGET_PYTHON ?= 3.11
@@ -47,7 +49,7 @@ test: $(STAMPS)/dev mosquitto ## the tests, without those that need minutes
 
 test-newest: ## a part of them on the newest Python that is installed, in .venv-newest
 	@newest="$(NEWEST)"; if [ -z "$$newest" ]; then echo "no Python newer than that of $(PYTHON) is installed"; \
-	  else $(MAKE) test PYTHON="$$newest" VENV=.venv-newest TESTS="$(NEWEST_TESTS)"; fi
+	  else $(MAKE) test PYTHON="$$newest" VENV=.venv-newest EXTRAS=testbed,tests TESTS="$(NEWEST_TESTS)"; fi
 
 newest: ## where that Python is
 	@echo "$(NEWEST)"
@@ -110,7 +112,7 @@ $(STAMPS)/testbed: $(VENV)/bin/python pyproject.toml
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/testbed
 
 .venv-oracles/stamp: pyproject.toml

@@ -118,6 +118,7 @@ async def test_a_port_that_is_not_there_is_said_within_five_seconds(tmp_path, ki
     assert "silent" not in finding.text
 
 
+@pytest.mark.system
 async def test_a_modbus_meter_that_does_not_answer_is_named_with_what_was_asked(tmp_path):
     async with Says(b"") as port:
         source = {"kind": "modbus", "port": port, "modbus": {"profile": "sdm630", "unit": 7}, "parity": "even"}

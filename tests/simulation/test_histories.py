@@ -70,6 +70,7 @@ def test_the_system_holds_in_every_kept_history(name, disk):
     play(recovery, steps, disk)
 
 
+@pytest.mark.system
 def test_a_few_random_histories_break_nothing(disk):
     found = first_violation(range(300), disk)
     assert found is None, complaint(*found, disk)
@@ -147,6 +148,7 @@ class Grid(RuleBasedStateMachine):
             self.world.finish()
 
 
+@pytest.mark.system
 def test_hypothesis_finds_no_history_that_breaks_anything(tmp_path: Path):
     Grid.disk = Disk(tmp_path)
     try:

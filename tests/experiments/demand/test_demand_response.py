@@ -117,6 +117,7 @@ def test_noise_by_nodes_leaves_no_more_control_than_one_curators(constructed, tm
     assert sum(noisy[1]) > sum(noisy[0])
 
 
+@pytest.mark.system
 def test_the_village_sweep_is_near_that_of_another_code_and_its_best_interval_lies_inside(village):
     _, found = village
     rows = [row for row in found["rows"] if row.get("budget") == "day" and row["epsilon_per_day"] == 33.12]
@@ -128,6 +129,7 @@ def test_the_village_sweep_is_near_that_of_another_code_and_its_best_interval_li
     assert swept.index(min(swept)) in {2, 3}
 
 
+@pytest.mark.system
 def test_the_page_says_what_the_command_says(village):
     _, found = village
     page = (ROOT / "docs" / "demand-response.md").read_text()
@@ -156,12 +158,14 @@ def test_the_page_says_what_the_command_says(village):
         assert f"one load reaches {row['largest']:.1f}" in page
 
 
+@pytest.mark.system
 def test_at_a_budget_per_window_the_shortest_window_is_best(village):
     _, found = village
     swept = [row["rms_above_cap"] for row in found["rows"] if row.get("budget") == "window"]
     assert swept == sorted(swept)
 
 
+@pytest.mark.system
 def test_at_epsilon_1_a_day_57_homes_leave_no_control(village):
     _, found = village
     (none,) = [row["rms_above_cap"] for row in found["beside"] if row["what"] == "no control"]
@@ -169,6 +173,7 @@ def test_at_epsilon_1_a_day_57_homes_leave_no_control(village):
     assert left == pytest.approx([none] * len(left), rel=0.01)
 
 
+@pytest.mark.system
 def test_control_beside_none_and_beside_one_device_at_the_feeder(village):
     _, found = village
     by = {(row["what"], row["interval"]): row for row in found["beside"]}

@@ -36,6 +36,7 @@ def village(tmp_path_factory, shared_data):
     return played(tmp_path_factory.mktemp("village") / "out", *data, *grid, "--cap", "48")
 
 
+@pytest.mark.system
 def test_the_peak_rises_with_what_is_stolen_as_in_another_code(village):
     _, found = village
     assert [row["stolen_fraction"] for row in found["peaks"]] == [0, 0.01, 0.05, 0.1, 0.2]
@@ -44,6 +45,7 @@ def test_the_peak_rises_with_what_is_stolen_as_in_another_code(village):
     assert round(found["parameters"]["alpha_fitted"], 2) == 0.71
 
 
+@pytest.mark.system
 def test_detection_brings_the_peak_back_to_where_it_was_without_theft(village):
     _, found = village
     honest = found["peaks"][0]["undetected_kw"]
@@ -54,6 +56,7 @@ def test_detection_brings_the_peak_back_to_where_it_was_without_theft(village):
     assert delays == sorted(delays, reverse=True)
 
 
+@pytest.mark.system
 def test_theft_response_and_interval_stand_in_one_table(village):
     said, found = village
     rows = found["profits"]
@@ -71,6 +74,7 @@ def test_theft_response_and_interval_stand_in_one_table(village):
     assert "simulated" in said
 
 
+@pytest.mark.system
 def test_the_sentences_quote_what_the_tables_say(village):
     said, found = village
     text = " ".join(said.split())
@@ -88,6 +92,7 @@ def test_the_sentences_quote_what_the_tables_say(village):
         )
 
 
+@pytest.mark.system
 def test_constructed_homes_files_and_seeds(tmp_path):
     said, found = played(tmp_path / "one", *QUICK, figures=True)
     _, again = played(tmp_path / "two", *QUICK)
@@ -141,6 +146,7 @@ def test_what_is_missing_is_found_once_there_is_an_alarm():
     assert watch(np.full(rounds, 30.0), np.zeros(rounds), 1, 48, 0.0001, 2, 1).mean_delay_rounds(0) is None
 
 
+@pytest.mark.system
 def test_a_theft_that_begins_on_the_day_of_the_peak_is_found_too_late_when_it_is_small(tmp_path, shared_data):
     data = ("--data", str(shared_data / "lcl2013_300h_year.parquet"))
     grid = ("--grid", str(shared_data / "grid_kerber_village57.json"))

@@ -57,6 +57,7 @@ def test_groups_reach_the_minimum_and_hold_every_home_once(lived: LivedIn):
     assert min(map(len, listed)) >= 15
 
 
+@pytest.mark.system
 def test_more_is_known_from_more_and_noise_is_what_it_costs(lived: LivedIn):
     none, exact = (measure(lived, mode, None, 6, 1.0, 1) for mode in ("none", "exact"))
     group, loud = (measure(lived, "group", epsilon, 6, 1.0, 1) for epsilon in (None, 0.01))

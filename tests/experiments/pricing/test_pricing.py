@@ -145,6 +145,7 @@ def test_noise_by_nodes_is_larger_by_what_may_be_missing():
             nodes_factor(*wrong)
 
 
+@pytest.mark.system
 def test_the_command_writes_rows_tables_and_figures(tmp_path):
     done = CliRunner().invoke(
         experiment,

@@ -92,6 +92,7 @@ def test_connections_cost_what_a_person_computes():
     assert carried["one Mosquitto, all connecting anew within a round, one meter each"] == 250_000
 
 
+@pytest.mark.system
 async def test_a_broker_with_doors_holds_every_connection_that_is_counted(tmp_path, mosquitto):
     assert mosquitto
     found = await connection_costs(tmp_path / "doors", connections=40)

@@ -29,6 +29,7 @@ def found(tmp_path_factory):
     return (*played(folder := tmp_path_factory.mktemp("ranking") / "out", *QUICK), folder)
 
 
+@pytest.mark.system
 def test_every_row_says_hit_rates_and_what_the_supplier_knows(found):
     said, content, _ = found
     rows = content["rows"]
@@ -45,12 +46,14 @@ def test_every_row_says_hit_rates_and_what_the_supplier_knows(found):
     assert "constructed homes (not measured)" in said
 
 
+@pytest.mark.system
 def test_noise_takes_from_the_ranking(found):
     _, content, _ = found
     top = {(row["groups"], row["epsilon"]): row["top3"] for row in content["rows"] if row["method"] == "llr"}
     assert top[1, None] > top[1, 5]
 
 
+@pytest.mark.system
 def test_a_suspicion_says_inspect_and_shows_a_probability_only_where_claims_are_right(found):
     said, content, _ = found
     assert len(content["example"]) == 3
@@ -64,6 +67,7 @@ def test_a_suspicion_says_inspect_and_shows_a_probability_only_where_claims_are_
     assert "May a probability stand beside a rank?" in said
 
 
+@pytest.mark.system
 def test_files(found):
     _, content, folder = found
     parts = ("", "-comparisons", "-calibration", "-balance")

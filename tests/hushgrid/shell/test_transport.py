@@ -182,6 +182,7 @@ async def test_while_the_broker_is_away_nothing_spins(start: Start) -> None:
         await within(asyncio.gather(*publishing))
 
 
+@pytest.mark.system
 async def test_a_slow_reader_holds_a_flood_back_and_gets_all_of_it(start: Start) -> None:
     broker = await start(OPEN + "max_inflight_messages 200\n")
     payloads = [number.to_bytes(4, "big") * 500 for number in range(20_000)]  # 40 MB

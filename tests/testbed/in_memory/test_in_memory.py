@@ -37,7 +37,9 @@ async def play(village: Village) -> None:
 FAULTS = {"none": 0.0, "drop": 0.15, "duplicate": 0.5, "corrupt": 0.1, "reorder": 0.3}
 
 
-@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.system] if kind == "drop" else []) for kind in FAULTS]
+)
 async def test_every_window_is_exact_whatever_the_broker_does(tmp_path, kind):
     rng, held = random.Random(11), []
 
@@ -77,6 +79,7 @@ async def test_every_window_is_exact_whatever_the_broker_does(tmp_path, kind):
         assert row["watt_hours"] == village.truth(row["first_round"], row["last_round"])
 
 
+@pytest.mark.system
 async def test_the_clock_on_the_wall_paces_rounds_without_a_conductor(tmp_path):
     village = Village(tmp_path, MemoryBroker(), utc_seconds=1)
     services = village.services()

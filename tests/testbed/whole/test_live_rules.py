@@ -9,6 +9,7 @@ def plans_by_version(run):
     return {plan["version"]: plan for plan in run.report["plans"]}
 
 
+@pytest.mark.system
 def test_everybody_but_one_is_refused_with_its_reason_and_something_safe_is_granted(testbed):
     run = testbed(
         "--meters", "60", "--consumers", "2", "--rounds", "8",
@@ -29,6 +30,7 @@ def test_everybody_but_one_is_refused_with_its_reason_and_something_safe_is_gran
     assert not [row for row in run.aggregates if row["rule"] == "asked-1"]
 
 
+@pytest.mark.system
 def test_meters_that_no_rule_covers_any_more_hold_nothing_up(testbed):
     """Their last rule is given up: they have nothing to state, and no round waits for them."""
     run = testbed(

@@ -30,6 +30,7 @@ def test_bills_and_columns_are_exact_and_the_double_entry_balances(testbed):
         assert store.execute("SELECT count(*) FROM done").fetchone() == (2,)
 
 
+@pytest.mark.system
 def test_the_published_noise_needs_its_flag_and_is_exact_with_it(testbed):
     refused = testbed(*SMALL, "--variant", "published")
     assert refused.status == 2
@@ -48,6 +49,7 @@ def test_a_graph_that_does_not_fit_is_refused_before_anything_starts(testbed, gr
     assert len(refused.err.strip().splitlines()) == 1
 
 
+@pytest.mark.system
 def test_masked_readings_that_are_shared_give_exact_sums_over_the_whole_component(testbed):
     done = testbed(
         "--mechanism", "both", "--meters", "18", "--rounds", "4", "--period", "4", "--ppns", "4", "--consumers", "2"
@@ -88,6 +90,7 @@ def test_rounds_are_closed_without_silent_meters_and_their_watt_hours_are_carrie
     assert done.summary["bills_exact"] + done.summary["bills_absent"] == 80
 
 
+@pytest.mark.system
 def test_under_self_masks_every_column_and_bill_is_exact_when_nobody_is_silent(testbed):
     done = testbed(*SMALL[:2], "--self-masks", "--meters", "20", "--rounds", "4", "--period", "4")
     assert done.status == 0, done.err
@@ -135,6 +138,7 @@ def test_without_self_masks_a_column_waits_and_says_for_how_much(testbed):
     assert [bill["meter"] for bill in done.report["bills"] if bill["watt_hours"] is None] == ["m0003"]
 
 
+@pytest.mark.system
 def test_no_reading_appears_in_any_log_or_topic(testbed, tmp_path):
     canary = 98_761
     lines = ["start_utc," + ",".join(f"h{n:02}" for n in range(18))]

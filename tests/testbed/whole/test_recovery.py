@@ -42,6 +42,7 @@ def test_repair_includes_exactly_the_readings_that_the_link_lets_through_in_the_
     assert run.summary["repair_requests"] > 0
 
 
+@pytest.mark.system
 def test_two_ppns_killed_and_a_tenth_of_all_shares_lost_cost_no_window(testbed):
     run = testbed("--meters", "60", "--rounds", "12", *LOSSY, "--kill", "ppn-2@3", "--kill", "ppn-4@6")
     assert run.status == 0, run.err
@@ -117,6 +118,7 @@ def test_one_liar_of_eight_is_named_and_every_sum_is_right(testbed):
     assert any("undecided" in finding for finding in run.report["findings"])  # one bad meter would look the same
 
 
+@pytest.mark.system
 def test_a_liar_towards_one_consumer_is_blamed_by_what_the_others_recover(testbed):
     liar = ("--ppns", "8", "--width", "8", "--threshold", "5", "--liar", "ppn-3:consumer-1")
     run = testbed("--meters", "20", "--rounds", "6", *liar)
@@ -125,6 +127,7 @@ def test_a_liar_towards_one_consumer_is_blamed_by_what_the_others_recover(testbe
     assert any("ppn-3" in finding and "is at fault: it released" in finding for finding in run.report["findings"])
 
 
+@pytest.mark.system
 def test_the_liar_of_the_readme_is_corrected_and_named_because_the_widest_sum_clears_its_meters(testbed):
     run = testbed("--ppns", "8", "--width", "8", "--threshold", "5", "--liar", "ppn-3:consumer-2")
     assert run.status == 0, run.err
@@ -136,6 +139,7 @@ def test_the_liar_of_the_readme_is_corrected_and_named_because_the_widest_sum_cl
     assert run.report["unrecovered"] == []
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "options",
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from support import ROOT
 
 EXAMPLES = ROOT / "examples"
 
 
+@pytest.mark.system
 def test_the_rules_of_a_file_are_played_on_its_meters(testbed):
     done = testbed(
         "--rules", str(EXAMPLES / "rules.toml"), "--data", str(EXAMPLES / "households.csv"), "--rounds", "4"

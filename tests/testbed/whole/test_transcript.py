@@ -135,6 +135,7 @@ def overheard(mosquitto: str, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return directory, capture.messages, truth
 
 
+@pytest.mark.system
 def test_a_transcript_needs_t_keys(overheard):
     directory, captured, truth = overheard
     assert len(captured) > 200
@@ -156,6 +157,7 @@ def test_a_transcript_needs_t_keys(overheard):
     assert not [name for name, _ in captured if any(meter in name for meter in truth.meters)]
 
 
+@pytest.mark.system
 def test_frames_of_one_kind_have_one_length_whatever_they_say(overheard):
     _, captured, _ = overheard
     lengths: dict[str, set[int]] = {}
@@ -169,6 +171,7 @@ def test_frames_of_one_kind_have_one_length_whatever_they_say(overheard):
     assert {kind: len(found) for kind, found in lengths.items()} == {"aggregate": 1, "share": 1}
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("mosquitto")
 def test_arbitrary_bytes_on_every_topic_stop_nothing(tmp_path):
     """An attacker sees real topics and answers each message with garbage, cut, flipped and replayed ones on the same topic."""
@@ -219,6 +222,7 @@ def test_arbitrary_bytes_on_every_topic_stop_nothing(tmp_path):
     assert len(refused) >= 3, refused
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("mosquitto")
 def test_no_reading_and_no_share_is_in_any_log(tmp_path, monkeypatch):
     """Readings are canaries: numbers that occur nowhere by chance."""

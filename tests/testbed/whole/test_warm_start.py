@@ -69,6 +69,7 @@ def test_every_agent_is_a_process_of_its_own_and_the_death_of_their_parent_costs
     assert len({row["pid"] for row in rows} - {child.pid for child in forked}) == len(rows) == 10
 
 
+@pytest.mark.system
 def test_without_a_warm_parent_agents_are_started_as_a_person_starts_them(tmp_path):
     seen: list[str] = []
 

@@ -42,6 +42,7 @@ def test_constructed_households_give_exact_sums_in_separate_processes(testbed):
     assert "constructed" in run.err
 
 
+@pytest.mark.system
 def test_real_gaps_are_named_and_left_out(testbed, shared_data):
     file = shared_data / "lcl2013_40h_4w_wide.csv.gz"
     run = testbed("--meters", "40", "--rounds", "48", "--data", str(file), "--start", "2013-04-01T00:00Z")
@@ -72,6 +73,7 @@ def test_without_recovery_exactly_the_predicted_windows_fail(testbed, seed):
     assert expected, "the seed loses nothing that matters: the test would show nothing"
 
 
+@pytest.mark.system
 def test_agreement_gives_every_window_the_predicted_coverage(testbed):
     run = testbed("--meters", "40", "--rounds", "12", "--loss", "0.02", "--recovery", "agree", "--seed", "5")
     assert run.status == 0, run.err
@@ -101,6 +103,7 @@ def test_every_role_can_be_killed_in_mid_run(testbed):
         assert f"{kill.partition('@')[0]}: kill -9" in run.err
 
 
+@pytest.mark.system
 def test_keys_of_ended_epochs_are_erased_and_sums_stay_exact(testbed):
     run = testbed("--meters", "20", "--rounds", "12", "--epoch-rounds", "4", "--window", "1,2,3", "--kill", "ppn-3@5")
     assert run.status == 0, run.err
@@ -126,6 +129,7 @@ def test_one_process_per_meter(testbed):
     assert run.summary["released"] == run.summary["windows"]
 
 
+@pytest.mark.system
 def test_the_embedded_broker_serves_a_hundred_meters(testbed):
     run = testbed("--meters", "100", "--broker", "embedded", "--rounds", "4")
     assert run.status == 0, run.err
@@ -238,6 +242,7 @@ def test_a_port_in_use_is_said(testbed):
     assert f"port {port} is in use" in run.err
 
 
+@pytest.mark.system
 def test_a_running_meter_stays_small_and_without_numpy(tmp_path):
     command = [
         sys.executable, "-m", "testbed.command", "testbed", "--meters", "15", "--process-per-meter", "--rounds", "400",
