@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hushgrid.wire.model import Model
 from testbed.launch import Launch
 
 #: What may be started warm, by the name after `python -m`: where its `main` is.
@@ -36,6 +37,14 @@ MODULES = {
     "testbed.agents.liar": "testbed.agents.liar",
     "testbed.agents.ppn": "testbed.agents.ppn",
 }
+#: What agents import later, when something of it is first needed.
+_LATER = (
+    "concurrent.futures.thread",
+    "cryptography.hazmat.primitives.asymmetric.rsa",
+    "encodings.idna",
+    "hushgrid.conducted.pace",
+    "meter_agent.sources.files.replay",
+)
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Looked up here and not in the child: between fork and exec as little as possible may happen.
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -168,12 +177,13 @@ class WarmParent:
 # What follows runs in the parent, and in what it forks.
 
 
-def _imported() -> bool:
-    """Import all; whether a fork is safe behind it: nothing imported may have left a thread."""
+def imported(*modules: str) -> bool:
+    """Import all, and what is named; whether a fork is safe behind it: nothing imported may have left a thread."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's would start one a core; sums of integers need none
     try:
-        for module in MODULES.values():
+        for module in (*MODULES.values(), *_LATER, *modules):
             importlib.import_module(module)
+        _build(Model)
     finally:
         del os.environ["OPENBLAS_NUM_THREADS"]
     gc.collect()
@@ -181,7 +191,14 @@ def _imported() -> bool:
     return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
 
 
-def _serve(channel: socket.socket) -> dict[str, Any] | None:
+def _build(model: type[Model]) -> None:
+    """Make the validators of all models, which each agent would make for itself: half of what its start costs."""
+    for each in model.__subclasses__():
+        each.model_rebuild()
+        _build(each)
+
+
+def requested(channel: socket.socket) -> dict[str, Any] | None:
     """Fork whoever is asked for; in the parent None once the testbed is gone, in a child what it is to be."""
     selector = selectors.DefaultSelector()
     selector.register(channel, selectors.EVENT_READ)
@@ -236,10 +253,15 @@ def _become(request: dict[str, Any], parent: int) -> None:
 def main() -> None:
     """Entry of the process: first of the parent, then of every agent that it forked."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    if not _imported():
+    if not imported():
         sys.exit(1)
+    serve(channel)
+
+
+def serve(channel: socket.socket) -> None:
+    """Be the parent until the testbed is gone, and in every agent that is forked the agent."""
     parent = os.getpid()
-    request = _serve(channel)
+    request = requested(channel)
     if request is not None:
         _become(request, parent)
         importlib.import_module(MODULES[request["module"]]).main()

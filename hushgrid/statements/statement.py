@@ -8,7 +8,7 @@ hears (`Kinds`): any other is refused and counted, and stops nothing.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache
 from typing import Annotated, Any, Union
 
 from pydantic import Field, SerializeAsAny, ValidationError, create_model
@@ -75,13 +75,18 @@ class Kinds:
             sender=found.sender, recipient=found.recipient, sequence=found.sequence, body=found.body
         )
 
-    @cached_property
+    @property
     def _form(self) -> type[Statement]:
-        """`Statement` with a body of these kinds only."""
-        body: Any = self.bodies[0]
-        if len(self.bodies) > 1:
-            body = Annotated[Union[self.bodies], Field(discriminator="kind")]  # noqa: UP007  # as many as there are
-        return create_model("Statement", __base__=Statement, body=(body, ...))
+        return _form_of(self.bodies)
+
+
+@cache
+def _form_of(bodies: tuple[type[Body], ...]) -> type[Statement]:
+    """`Statement` with a body of these kinds only; once for all members of a fleet."""
+    body: Any = bodies[0]
+    if len(bodies) > 1:
+        body = Annotated[Union[bodies], Field(discriminator="kind")]  # noqa: UP007  # as many as there are
+    return create_model("Statement", __base__=Statement, body=(body, ...))
 
 
 class Signed:

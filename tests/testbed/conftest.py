@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.forked import Commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +31,22 @@ class Finished:
         return self.report["aggregates"]
 
 
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """`hushgrid` without the second that each process needs for its imports."""
+    made = Commands()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def testbed(tmp_path: Path) -> Callable[..., Finished]:
+def testbed(tmp_path: Path, commands: Commands) -> Callable[..., Finished]:
     """Run `hushgrid testbed` with these options, keeping its directory."""
 
     def run(*options: str, seconds: float = 110) -> Finished:
         directory, report = tmp_path / f"run-{len(list(tmp_path.iterdir()))}", tmp_path / "report.json"
         report.unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "testbed.command",
-            "testbed",
-            "--keep",
-            str(directory),
-            "--json",
-            str(report),
-            *options,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = commands.run("testbed", "--keep", str(directory), "--json", str(report), *options, timeout=seconds)
         content = json.loads(report.read_text()) if report.exists() else {}
         return Finished(done.returncode, done.stdout, done.stderr, content, directory)
 
