@@ -69,7 +69,7 @@ def said_until_stopped(command, environment, sign, before=lambda _line: None):
             said += line
         before(line)
         process.send_signal(signal.SIGTERM)
-        said += process.communicate(timeout=30)[1]
+        said += process.communicate(timeout=300)[1]
     assert process.returncode == 0, said
     return said
 

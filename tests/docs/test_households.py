@@ -14,7 +14,7 @@ SAMPLE = ROOT / "examples" / "households.csv"
 
 def test_the_sample_is_made_by_the_script_beside_it():
     command = [sys.executable, str(ROOT / "examples" / "make_households.py")]
-    made = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    made = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
     assert made == SAMPLE.read_text()
 
 

@@ -56,7 +56,7 @@ def change(file: Path, how: str, line: str, text: str) -> None:
 
 def run(command: list[str], copy: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(copy)}
-    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -11,7 +11,7 @@ from support import ROOT
 
 def played() -> str:
     command = [sys.executable, str(ROOT / "examples" / "one_round.py")]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 def test_the_round_ends_with_the_exact_sum_and_shows_nobody_a_reading():

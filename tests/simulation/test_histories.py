@@ -28,7 +28,7 @@ from support.simulation.world import Step, World
 from hushgrid.core.recovery import Recovery
 
 _CHUNK = 100
-_PART = 0.2  # of all histories are played per commit
+_PART = 0.1  # of all histories are played per commit
 _NUMBER = st.integers(0, 999)
 #: Of the first thousand histories the one that first caught a mutant for which many had to be played. It is played first.
 _CAUGHT_BY = {

@@ -58,6 +58,6 @@ def debian_arm64() -> Path:
 def install(package: Path, directory: Path) -> Arm64:
     """The file system with the package unpacked into it."""
     directory.mkdir()
-    subprocess.run(["tar", "-xf", str(debian_arm64()), "-C", str(directory)], check=True, timeout=60)
-    subprocess.run(["dpkg-deb", "-x", str(package), str(directory)], check=True, timeout=60)
+    subprocess.run(["tar", "-xf", str(debian_arm64()), "-C", str(directory)], check=True, timeout=300)
+    subprocess.run(["dpkg-deb", "-x", str(package), str(directory)], check=True, timeout=300)
     return Arm64(directory)

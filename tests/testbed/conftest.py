@@ -43,7 +43,7 @@ def commands() -> Iterator[Commands]:
 def testbed(tmp_path: Path, commands: Commands) -> Callable[..., Finished]:
     """Run `hushgrid testbed` with these options, keeping its directory."""
 
-    def run(*options: str, seconds: float = 110) -> Finished:
+    def run(*options: str, seconds: float = 500) -> Finished:
         directory, report = tmp_path / f"run-{len(list(tmp_path.iterdir()))}", tmp_path / "report.json"
         report.unlink(missing_ok=True)
         done = commands.run("testbed", "--keep", str(directory), "--json", str(report), *options, timeout=seconds)

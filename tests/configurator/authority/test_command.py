@@ -180,7 +180,7 @@ def test_a_registry_that_is_none_is_said_in_one_line(grid: Path, tmp_path: Path)
 
 def test_the_configurators_own_tokens_are_for_ids_too(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "configurator", "token", "--config", tmp_path / "none", "--role", "meter"]
-    done = subprocess.run([*command, "--agent", "x y"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*command, "--agent", "x y"], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 2
     assert "argument --agent: 'x y' is no agent's id" in done.stderr
 

@@ -29,7 +29,7 @@ assert loaded()
 
 
 def test_an_agent_under_the_clock_on_the_wall_loads_nothing_of_compressed_rounds():
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

@@ -97,7 +97,7 @@ async def test_a_meter_joins_by_what_is_printed_and_its_own_figure_comes_out(tmp
             for process in (joining, hosting):
                 if process is not None:
                     process.send_signal(signal.SIGINT)
-                    process.wait(timeout=100)
+                    process.wait(timeout=500)
     lines = re.findall(
         r"^(\d\d:\d\d:\d\d) UTC  (\d+) of (\d+) readings .* the guest's: (-?[\d,]+) Wh", told, re.MULTILINE
     )

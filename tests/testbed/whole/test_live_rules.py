@@ -88,7 +88,7 @@ def test_a_ppn_that_is_gone_is_planned_around_and_no_window_is_lost(testbed):
     ],
 )
 def test_bad_requests_are_one_clear_line_and_status_2(testbed, options, said):
-    run = testbed(*options, seconds=60)
+    run = testbed(*options, seconds=500)
     assert run.status == 2
     assert said in run.err
     assert "Traceback" not in run.err

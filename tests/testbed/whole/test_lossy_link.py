@@ -115,7 +115,7 @@ def test_the_first_round_has_one_loss():
     ],
 )
 def test_a_partition_that_parts_nobody_is_refused_before_anything_is_started(testbed, partition, said):
-    run = testbed("--meters", "20", "--rounds", "2", "--link", f"part={partition}/2", seconds=30)
+    run = testbed("--meters", "20", "--rounds", "2", "--link", f"part={partition}/2", seconds=500)
     assert run.status == 2
     (line,) = run.err.strip().splitlines()
     assert f"--link part={partition}: " in line

@@ -131,7 +131,7 @@ def test_a_meter_that_cannot_reach_its_consumer_is_left_out_and_pays_later(testb
 
 @pytest.mark.system
 def test_without_self_masks_a_column_waits_and_says_for_how_much(testbed):
-    done = testbed(*SMALL, "--link", "2:part=m0003/consumer-1/1", seconds=170)
+    done = testbed(*SMALL, "--link", "2:part=m0003/consumer-1/1", seconds=500)
     absent = [row for row in done.aggregates if row["status"] == "unrecovered"]
     assert [row["reason"] for row in absent] == ["waits for 1 masked readings"]
     assert done.summary["wrong"] == done.summary["bills_wrong"] == 0

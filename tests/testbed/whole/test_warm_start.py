@@ -34,7 +34,7 @@ def play(tmp_path: Path, rounds: int, at_round: int, look, **environment: str) -
         for line in process.stderr:
             if f"round {at_round} of" in line:
                 look(psutil.Process(process.pid))
-        assert process.wait(timeout=100) == 0
+        assert process.wait(timeout=500) == 0
     finally:
         process.kill()
         process.stderr.close()
@@ -64,7 +64,7 @@ def test_every_agent_is_a_process_of_its_own_and_the_death_of_their_parent_costs
 
     report = play(tmp_path, 8, 3, look)
     assert len(forked) == 10
-    assert not psutil.wait_procs(forked, timeout=20)[1]
+    assert not psutil.wait_procs(forked, timeout=200)[1]
     rows = [row for row in report["processes"] if row["role"] != "broker"]
     assert len({row["pid"] for row in rows} - {child.pid for child in forked}) == len(rows) == 10
 
