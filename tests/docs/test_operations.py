@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from support import ROOT
+from support.machines.plain_debian import Machine, Person, Said, clone, debian, missing, online
 from support.pages import Block, blocks, spoken
-from support.plain_debian import Machine, Person, Said, clone, debian, missing, online
 
 from meter_agent.sources.constructed import ConstructedHouseholds
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.machines.plain_debian import Machine, Person, Said, clone, debian, missing, online
 from support.pages import commands, spoken
-from support.plain_debian import Machine, Person, Said, clone, debian, missing, online
 
 PAGE = "README.md"
 HERE = "here"

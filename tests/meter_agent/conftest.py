@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from support.plain_debian import make_deb, missing
+from support.machines.plain_debian import make_deb, missing
 
 from testbed.processes import Supervisor
 

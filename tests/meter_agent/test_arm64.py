@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.arm64 import Arm64, install, missing
 from support.live_grid import LiveGrid
-from support.plain_debian import build_package
+from support.machines.arm64 import Arm64, install, missing
+from support.machines.plain_debian import build_package
 from support.wires import Household, Wire, terminal
 
 from testbed.processes import Supervisor

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.live_grid import LiveGrid
+from support.machines.plain_debian import Machine, Person, Said, debian, online
 from support.pages import blocks, spoken
-from support.plain_debian import Machine, Person, Said, debian, online
 from support.wires import Household, Wire
 
 from meter_agent.sources.wall_clock import synchronised

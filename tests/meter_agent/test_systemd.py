@@ -17,7 +17,7 @@ import pytest
 import tomli_w
 from support import ROOT
 from support.live_grid import LiveGrid
-from support.plain_debian import Machine, debian
+from support.machines.plain_debian import Machine, debian
 from support.wires import Household, Wire
 
 from meter_agent.sources.wall_clock import synchronised

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from support import ROOT
-from support.arm64 import CACHE
+from support.machines.arm64 import CACHE
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: Printed behind every command with its exit status: where its output ends.
