@@ -226,7 +226,7 @@ def test_nats_takes_its_shipped_configuration_which_says_what_the_testbeds_says(
     }
     program = shutil.which("nats-server") or "/usr/sbin/nats-server"
     done = subprocess.run(
-        [program, "-t", "-c", str(file)], env=environment, capture_output=True, text=True, timeout=30, check=False
+        [program, "-t", "-c", str(file)], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -234,7 +234,7 @@ def test_nats_takes_its_shipped_configuration_which_says_what_the_testbeds_says(
 def test_compose_takes_the_cluster_on_top_of_the_testbed(docker_compose):
     files = ["-f", "docker-compose.yml", "-f", "deploy/compose.cluster.yml"]
     done = subprocess.run(
-        [*docker_compose, *files, "config"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*docker_compose, *files, "config"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
@@ -253,7 +253,7 @@ def test_compose_refuses_what_the_specification_does_not_know(docker_compose, tm
     broken.write_text((ROOT / "deploy" / "compose.cluster.yml").read_text().replace("pids_limit", "pids_limits"))
     files = ["-f", "docker-compose.yml", "-f", str(broken)]
     done = subprocess.run(
-        [*docker_compose, *files, "config", "-q"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*docker_compose, *files, "config", "-q"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode != 0
     assert "pids_limits" in done.stderr

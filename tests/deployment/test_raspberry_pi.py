@@ -32,7 +32,7 @@ def run(*command: object, **options) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=options.pop("timeout", 120),
+        timeout=options.pop("timeout", 600),
         **options,
     )
 

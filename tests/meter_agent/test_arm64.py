@@ -43,7 +43,7 @@ def test_the_package_is_for_arm_and_runs_there(machine: Arm64):
     library = machine.directory / "usr/lib/hushgrid-meter"
     said = subprocess.run(
         machine.command("-c", f"import sys; sys.path.insert(0, {str(library)!r}); {code}"),
-        check=True, capture_output=True, text=True, timeout=100,
+        check=True, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert said.stdout == "aarch64\n"
 

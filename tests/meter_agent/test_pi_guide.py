@@ -158,7 +158,7 @@ async def restarted(home: Home, line: str) -> None:
 async def first_shared_reading(home: Home, line: str) -> None:
     """Until the line that the page promises; then Ctrl-C."""
     promised = r"round [0-9]+: 1 meters stated, [0-9]+ shares to [0-9]+ PPNs"
-    await home.types(f"timeout --signal=INT 120 {line} | grep --max-count=1 -E '{promised}'")
+    await home.types(f"timeout --signal=INT 600 {line} | grep --max-count=1 -E '{promised}'")
     await home.grid.until(lambda: len(home.complete()) >= 2, 60, "no two complete sums")
     home.check_sums()
 

@@ -18,7 +18,7 @@ from testbed.deployment import CONFIGURATOR, found
 from testbed.processes import Child, Supervisor
 
 GRID = "live"
-_PATIENCE = 3
+_PATIENCE = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class Person:
             )  # fmt: skip
         return cls(process, errors)
 
-    async def types(self, line: str, answer: str = "", seconds: float = 300) -> Said:
+    async def types(self, line: str, answer: str = "", seconds: float = PATIENCE_SECONDS) -> Said:
         """Type one line and wait until it is done; answer: what the person types then, and Ctrl-D. AssertionError after `seconds`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
