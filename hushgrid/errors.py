@@ -41,6 +41,7 @@ class RejectReason(enum.StrEnum):
     REPLAYED = "replayed"
     ROLLED_BACK = "rolled-back"
     BELOW_FLOOR = "below-floor"
+    MISSING_BEFORE = "missing-before"
 
 
 class HushgridError(Exception):

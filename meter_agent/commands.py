@@ -20,6 +20,7 @@ from hushgrid.shell.config import load
 from hushgrid.shell.runtime import EXIT_FAILURE, until_signalled
 from meter_agent.checks import examine
 from meter_agent.config import MeterConfig
+from meter_agent.consent.commands import CONSENT_COMMANDS
 from meter_agent.finding import Finding, State
 from meter_agent.service import serve
 from meter_agent.sources import SourceKind
@@ -180,4 +181,5 @@ COMMANDS = (
         _waiting(_replay),
         _for_replay,
     ),
+    *CONSENT_COMMANDS,
 )

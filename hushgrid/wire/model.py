@@ -58,6 +58,10 @@ PointNumber = Annotated[int, Field(ge=1, lt=2**16)]
 RuleNumber = Annotated[int, Field(ge=1, lt=2**24)]
 
 
+#: Seconds since 1970, UTC, up to the year 9999, as far as dates go.
+Instant = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+
+
 class Model(BaseModel):
     """Whatever comes from outside: closed, frozen, checked. Validators are built at first use: a meter uses few of them."""
 

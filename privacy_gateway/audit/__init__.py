@@ -1,0 +1,1 @@
+"""What did the gateway do, in an order that nobody can change unseen?"""

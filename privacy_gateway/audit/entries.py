@@ -1,0 +1,130 @@
+"""What a privacy gateway writes down of itself. Every entry names who, for what purpose and why; none names a meter or a number of Wh."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Union
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from hushgrid.statements.consent import ConsentAct, ConsentNumber
+from hushgrid.wire.model import Instant, Key, Model, Name, Pseudonym, refusal_of
+from hushgrid.wire.purpose import Purpose
+
+#: SHA-256 of something, 32 bytes.
+Digest = Key
+#: A share of a budget, exactly: a whole number, or a fraction as "3/10".
+Exact = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,39})(/[1-9][0-9]{0,39})?$")]
+Text = Annotated[str, Field(max_length=4096)]
+
+
+class AuditEntry(Model):
+    """One entry. at_seconds: when, UTC."""
+
+    kind: str
+    at_seconds: Instant
+
+
+class QuestionEntry(AuditEntry):
+    """Somebody asked. question: SHA-256 of its one JSON form, by which later entries name it; asked: that form, or its beginning."""
+
+    kind: Literal["question"] = "question"
+    question: Digest
+    asker: Name
+    purpose: Purpose
+    asked: Text
+
+
+class RefusalEntry(AuditEntry):
+    """It was not answered. reason: the label that counters have too; detail: what the asker was told."""
+
+    kind: Literal["refusal"] = "refusal"
+    question: Digest
+    asker: Name
+    reason: Name
+    detail: Text
+
+
+class ChargeEntry(AuditEntry):
+    """What a question costs was taken from a budget, before anything was computed. epsilon, rho: either may be 0."""
+
+    kind: Literal["charge"] = "charge"
+    question: Digest
+    budget: Name
+    epsilon: Exact
+    rho: Exact
+
+
+class AnswerEntry(AuditEntry):
+    """An answer left.
+
+    answer: SHA-256 of its JSON form; consents: SHA-256 over the consents it rests on; code: the version that computed it.
+    """
+
+    kind: Literal["answer"] = "answer"
+    question: Digest
+    answer: Digest
+    asker: Name
+    purpose: Purpose
+    consents: Digest
+    code: Name
+
+
+class ConsentEntry(AuditEntry):
+    """A customer's consent was heard. home: pseudonym; statement: SHA-256 of the signed statement."""
+
+    kind: Literal["consent"] = "consent"
+    home: Pseudonym
+    number: ConsentNumber
+    purpose: Purpose
+    act: ConsentAct
+    statement: Digest
+
+
+class ApprovalEntry(AuditEntry):
+    """A second person allowed a look at a single home. wanted: what, and why."""
+
+    kind: Literal["approval"] = "approval"
+    asker: Name
+    approver: Name
+    home: Pseudonym
+    purpose: Purpose
+    wanted: Text
+
+    @model_validator(mode="after")
+    def _two_people(self) -> ApprovalEntry:
+        if self.asker == self.approver:
+            raise ValueError("nobody approves their own wish")
+        return self
+
+
+class DisclosureEntry(AuditEntry):
+    """Something about a single home left. what: such as "bills"; content: SHA-256 of what was handed over."""
+
+    kind: Literal["disclosure"] = "disclosure"
+    home: Pseudonym
+    recipient: Name
+    purpose: Purpose
+    what: Name
+    content: Digest
+
+
+class TornEntry(AuditEntry):
+    """The log was opened with a last line that had no end: nobody was told that it is written. The line lies beside the log."""
+
+    kind: Literal["torn"] = "torn"
+    length: Annotated[int, Field(ge=1)]
+    content: Digest
+
+
+AnyEntry = Union[  # noqa: UP007  # a form that pydantic reads at run time
+    QuestionEntry, RefusalEntry, ChargeEntry, AnswerEntry, ConsentEntry, ApprovalEntry, DisclosureEntry, TornEntry
+]  # fmt: skip
+_FORM: TypeAdapter[AnyEntry] = TypeAdapter(Annotated[AnyEntry, Field(discriminator="kind")])
+
+
+def read_entry(content: bytes) -> AnyEntry:
+    """An entry from its JSON, in whatever spelling; MessageError for what is none."""
+    try:
+        return _FORM.validate_json(content)
+    except ValidationError as error:
+        raise refusal_of(AuditEntry, error) from None

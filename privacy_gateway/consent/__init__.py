@@ -1,0 +1,1 @@
+"""Whom may an answer be about?"""
