@@ -1,4 +1,4 @@
-"""hushgrid-meter: run, check, read, replay. Without a command it runs."""
+"""hushgrid-meter: run, check, read, replay, consent, consents. Without a command it runs."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hushgrid.core.sealing import Identity
+from hushgrid.errors import JournalError
 from hushgrid.shell.database import Database
 from hushgrid.statements.consent import Consent, ConsentAct
 from hushgrid.statements.statement import EVERYBODY, Statement
@@ -22,13 +23,22 @@ class Consents:
     """The consents of one meter. Numbers only rise, and one number has one statement for ever."""
 
     def __init__(self, directory: Path, *, grid: str, meter: str, identity: Identity) -> None:
-        """directory: the meter's state directory; the file in it belongs to whom the directory belongs to."""
+        """directory: the meter's state directory; the file in it belongs to whom the directory belongs to. JournalError when it cannot be
+        written.
+        """
         path = directory / "consents.sqlite"
         self._database = Database(path, _MIGRATIONS, secrets=True)
-        owner = directory.stat()
         if os.geteuid() == 0:
-            os.chown(path, owner.st_uid, owner.st_gid)
+            self._give_away(path, directory)
         self._grid, self._meter, self._identity = grid, meter, identity
+
+    def _give_away(self, path: Path, directory: Path) -> None:
+        try:
+            owner = directory.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
+        except OSError as error:
+            self._database.close()
+            raise JournalError(f"{path}: {error.strerror or error}") from None
 
     def say(self, purpose: Purpose, act: ConsentAct, at_seconds: int, *, above: int = 0) -> bytes:
         """The signed statement. Said again without the opposite in between, it is the same bytes.

@@ -89,23 +89,27 @@ class AuditLog:
         self.append(TornEntry(at_seconds=at_seconds, length=length, content=content))
         log.warning("%s: the last line was torn after %d bytes; it is kept in %s", self._path, length, beside)
 
-    def append(self, entry: AuditEntry) -> ChainHead:
-        """The head behind it, once it is on disk. JournalError when that cannot be said; then nothing more is taken in.
+    def append(self, *entries: AuditEntry) -> ChainHead:
+        """The head behind them, once all of them are on disk, for which the disk is waited for once.
 
-        ValueError for an entry that is longer than a line may be; nothing is written then.
+        JournalError when that cannot be said; then nothing more is taken in. ValueError for an entry that is longer than a line may be;
+        nothing is written then.
         """
         with self._lock:
             if self._size < 0:
                 raise JournalError(f"{self._path}: an entry may be written or not; the log is to be opened anew")
-            head, line = linked(self.head, entry)
+            head, lines = self.head, b""
+            for entry in entries:
+                head, line = linked(head, entry)
+                lines += line
             size, self._size = self._size, -1
             try:
                 if os.fstat(self._descriptor).st_size != size:
                     raise JournalError(f"{self._path}: somebody else has changed it")
-                _write(self._descriptor, line)
+                _write(self._descriptor, lines)
             except OSError as error:
                 raise JournalError(f"{self._path}: {error.strerror or error}") from None
-            self.head, self._size = head, size + len(line)
+            self.head, self._size = head, size + len(lines)
             return head
 
     def close(self) -> None:

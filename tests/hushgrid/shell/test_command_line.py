@@ -13,8 +13,8 @@ import pytest
 import hushgrid
 
 PROGRAMS = {
-    "testbed": ("hushgrid", {"audit", "convert", "enrol", "experiment", "plan", "testbed"}),
-    "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay"}),
+    "testbed": ("hushgrid", {"audit", "audit-log", "convert", "enrol", "experiment", "plan", "testbed"}),
+    "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay", "consent", "consents"}),
     "ppn_node": ("hushgrid-ppn", {"run"}),
     "consumer_node": ("hushgrid-consumer", {"run", "request", "withdraw", "rules"}),
     "configurator": ("hushgrid-configurator", {"run", "token", "identity"}),
@@ -36,7 +36,7 @@ def test_help_names_every_command_and_fits_a_terminal(module: str, asked: str) -
     assert said.returncode == 0, said.stderr
     assert said.stdout.startswith("Usage: ")
     listed = said.stdout.partition("\nCommands:\n")[2]
-    assert set(re.findall(r"^ {2,4}([a-z]+)  ", listed, re.MULTILINE)) == commands
+    assert set(re.findall(r"^ {2,4}([a-z-]+)  ", listed, re.MULTILINE)) == commands
     assert "--version" in said.stdout, name
     assert max(map(len, said.stdout.splitlines())) <= 80
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hushgrid.errors import JournalError
-from privacy_gateway.audit.chain import START, DamagedLogError, verify
+from privacy_gateway.audit.chain import MAX_LINE_BYTES, START, DamagedLogError, verify
 from privacy_gateway.audit.entries import ChargeEntry, TornEntry
 from privacy_gateway.audit.log_file import AuditLog, lines_of
 
@@ -129,7 +129,10 @@ def test_an_entry_is_on_disk_before_anybody_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: done.append("sync") or sync(descriptor))
     log.append(charge(0))
     assert done == ["write", "sync"]
+    assert log.append(charge(1), charge(2), charge(3)).entries == 4
+    assert done == ["write", "sync"] * 2
     log.close()
+    assert opened(tmp_path / "audit.log").head.entries == 4
 
 
 def test_after_a_disk_that_took_nothing_no_entry_is_said_to_be_written(tmp_path, monkeypatch):
@@ -150,6 +153,16 @@ def test_after_a_disk_that_took_nothing_no_entry_is_said_to_be_written(tmp_path,
         log.append(charge(1))
     log.close()
     assert opened(path).head.entries == 2, "the first, and that a line was torn"
+
+
+def test_of_several_entries_with_one_that_no_line_takes_none_is_written(tmp_path):
+    log = AuditLog(tmp_path / "audit.log", at_seconds=0)
+    long = ChargeEntry.model_construct(**dict(charge(1)) | {"budget": "a" * MAX_LINE_BYTES})
+    with pytest.raises(ValueError, match="longer than a line"):
+        log.append(charge(0), long)
+    assert log.append(charge(0)).entries == 1
+    log.close()
+    assert opened(tmp_path / "audit.log").head.entries == 1
 
 
 def test_a_log_that_somebody_else_wrote_to_takes_nothing_more(tmp_path):
