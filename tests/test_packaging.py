@@ -48,7 +48,9 @@ def test_the_base_install_is_small():
     assert base == {"aiomqtt", "paho-mqtt", "cryptography", "pydantic"}
 
 
-@pytest.mark.parametrize("package", ["hushgrid", "meter_agent", "ppn_node", "consumer_node", "configurator"])
+@pytest.mark.parametrize(
+    "package", ["hushgrid", "meter_agent", "ppn_node", "consumer_node", "configurator", "privacy_gateway"]
+)
 def test_no_protected_value_comes_from_simulated_randomness(package):
     # Constructed households are seeded and protect nobody; connection graphs are drawn by random.SystemRandom.
     allowed = {
