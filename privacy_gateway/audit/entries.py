@@ -24,7 +24,7 @@ class AuditEntry(Model):
     at_seconds: Instant
 
 
-class QuestionEntry(AuditEntry):
+class LoggedQuestion(AuditEntry):
     """Somebody asked. question: SHA-256 of its one JSON form, by which later entries name it; asked: that form, or its beginning."""
 
     kind: Literal["question"] = "question"
@@ -34,7 +34,7 @@ class QuestionEntry(AuditEntry):
     asked: Text
 
 
-class RefusalEntry(AuditEntry):
+class LoggedRefusal(AuditEntry):
     """It was not answered. reason: the label that counters have too; detail: what the asker was told."""
 
     kind: Literal["refusal"] = "refusal"
@@ -44,7 +44,7 @@ class RefusalEntry(AuditEntry):
     detail: Text
 
 
-class ChargeEntry(AuditEntry):
+class LoggedCharge(AuditEntry):
     """What a question costs was taken from a budget, before anything was computed. epsilon, rho: either may be 0."""
 
     kind: Literal["charge"] = "charge"
@@ -54,7 +54,7 @@ class ChargeEntry(AuditEntry):
     rho: Exact
 
 
-class AnswerEntry(AuditEntry):
+class LoggedAnswer(AuditEntry):
     """An answer left.
 
     answer: SHA-256 of its JSON form; consents: SHA-256 over the consents it rests on; code: the version that computed it.
@@ -69,7 +69,7 @@ class AnswerEntry(AuditEntry):
     code: Name
 
 
-class ConsentEntry(AuditEntry):
+class LoggedConsent(AuditEntry):
     """A customer's consent was heard. home: pseudonym; statement: SHA-256 of the signed statement."""
 
     kind: Literal["consent"] = "consent"
@@ -80,7 +80,7 @@ class ConsentEntry(AuditEntry):
     statement: Digest
 
 
-class ApprovalEntry(AuditEntry):
+class LoggedApproval(AuditEntry):
     """A second person allowed a look at a single home. wanted: what, and why."""
 
     kind: Literal["approval"] = "approval"
@@ -91,13 +91,13 @@ class ApprovalEntry(AuditEntry):
     wanted: Text
 
     @model_validator(mode="after")
-    def _two_people(self) -> ApprovalEntry:
+    def _two_people(self) -> LoggedApproval:
         if self.asker == self.approver:
             raise ValueError("nobody approves their own wish")
         return self
 
 
-class DisclosureEntry(AuditEntry):
+class LoggedDisclosure(AuditEntry):
     """Something about a single home left. what: such as "bills"; content: SHA-256 of what was handed over."""
 
     kind: Literal["disclosure"] = "disclosure"
@@ -108,7 +108,7 @@ class DisclosureEntry(AuditEntry):
     content: Digest
 
 
-class TornEntry(AuditEntry):
+class LoggedTear(AuditEntry):
     """The log was opened with a last line that had no end: nobody was told that it is written. The line lies beside the log."""
 
     kind: Literal["torn"] = "torn"
@@ -117,7 +117,7 @@ class TornEntry(AuditEntry):
 
 
 AnyEntry = Union[  # noqa: UP007  # a form that pydantic reads at run time
-    QuestionEntry, RefusalEntry, ChargeEntry, AnswerEntry, ConsentEntry, ApprovalEntry, DisclosureEntry, TornEntry
+    LoggedQuestion, LoggedRefusal, LoggedCharge, LoggedAnswer, LoggedConsent, LoggedApproval, LoggedDisclosure, LoggedTear
 ]  # fmt: skip
 _FORM: TypeAdapter[AnyEntry] = TypeAdapter(Annotated[AnyEntry, Field(discriminator="kind")])
 

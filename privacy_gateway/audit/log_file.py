@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from hushgrid.errors import JournalError
 from privacy_gateway.audit.chain import MAX_LINE_BYTES, START, ChainHead, DamagedLogError, linked, verify
-from privacy_gateway.audit.entries import AuditEntry, TornEntry
+from privacy_gateway.audit.entries import AuditEntry, LoggedTear
 
 log = logging.getLogger("hushgrid")
 
@@ -86,7 +86,7 @@ class AuditLog:
         _sync_directory(self._path.parent)
         os.ftruncate(self._descriptor, self._size)
         length, content = len(self._torn), hashlib.sha256(self._torn).digest()
-        self.append(TornEntry(at_seconds=at_seconds, length=length, content=content))
+        self.append(LoggedTear(at_seconds=at_seconds, length=length, content=content))
         log.warning("%s: the last line was torn after %d bytes; it is kept in %s", self._path, length, beside)
 
     def append(self, *entries: AuditEntry) -> ChainHead:

@@ -17,7 +17,7 @@ from hushgrid.statements.lines import line_of, wire_of
 from hushgrid.wire.purpose import Purpose
 from meter_agent.consent.book import Consents
 from privacy_gateway.audit.chain import START, verify
-from privacy_gateway.audit.entries import QuestionEntry, read_entry
+from privacy_gateway.audit.entries import LoggedQuestion, read_entry
 from privacy_gateway.audit.heads import read_head, signed_head
 from privacy_gateway.consent.state import covered
 from privacy_gateway.consent.statements import read_consent
@@ -49,7 +49,7 @@ def test_any_bytes_are_refused_by_name(content, at):
 
 def test_a_text_that_no_json_can_say_is_no_entry():
     with pytest.raises(ValidationError):
-        QuestionEntry(at_seconds=1, question=bytes(32), asker="lab", purpose=Purpose.RESEARCH, asked="\ud800")
+        LoggedQuestion(at_seconds=1, question=bytes(32), asker="lab", purpose=Purpose.RESEARCH, asked="\ud800")
 
 
 def test_what_a_meter_says_is_heard_also_after_its_disk_was_put_back(tmp_path: Path):

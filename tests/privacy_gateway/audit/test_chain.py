@@ -17,35 +17,35 @@ from hushgrid.statements.consent import ConsentAct
 from hushgrid.wire.purpose import Purpose
 from privacy_gateway.audit.chain import MAX_LINE_BYTES, START, ChainHead, DamagedLogError, linked, verify
 from privacy_gateway.audit.entries import (
-    AnswerEntry,
-    ApprovalEntry,
     AuditEntry,
-    ChargeEntry,
-    ConsentEntry,
-    DisclosureEntry,
-    QuestionEntry,
-    RefusalEntry,
-    TornEntry,
+    LoggedAnswer,
+    LoggedApproval,
+    LoggedCharge,
+    LoggedConsent,
+    LoggedDisclosure,
+    LoggedQuestion,
+    LoggedRefusal,
+    LoggedTear,
     read_entry,
 )
 from privacy_gateway.audit.heads import read_head, signed_head
 
 ONE, TWO = b"\x01" * 32, b"\x02" * 32
 ENTRIES: list[AuditEntry] = [
-    QuestionEntry(at_seconds=1, question=ONE, asker="lab", purpose=Purpose.RESEARCH, asked='{"kind":"sum"} "é\n'),
-    ChargeEntry(at_seconds=1, question=ONE, budget="lab", epsilon="3/10", rho="0"),
-    AnswerEntry(
+    LoggedQuestion(at_seconds=1, question=ONE, asker="lab", purpose=Purpose.RESEARCH, asked='{"kind":"sum"} "é\n'),
+    LoggedCharge(at_seconds=1, question=ONE, budget="lab", epsilon="3/10", rho="0"),
+    LoggedAnswer(
         at_seconds=2, question=ONE, answer=TWO, asker="lab", purpose=Purpose.RESEARCH, consents=TWO, code="0.1.0"
     ),
-    RefusalEntry(at_seconds=3, question=TWO, asker="shop", reason="differencing", detail="too near to what is known"),
-    ConsentEntry(at_seconds=4, home="abc", number=1, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, statement=ONE),
-    ApprovalEntry(
+    LoggedRefusal(at_seconds=3, question=TWO, asker="shop", reason="differencing", detail="too near to what is known"),
+    LoggedConsent(at_seconds=4, home="abc", number=1, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, statement=ONE),
+    LoggedApproval(
         at_seconds=5, asker="ann", approver="bob", home="abc", purpose=Purpose.BILLING, wanted="a disputed bill"
     ),
-    DisclosureEntry(
+    LoggedDisclosure(
         at_seconds=6, home="abc", recipient="ann", purpose=Purpose.BILLING, what="bills", content=ONE
     ),
-    TornEntry(at_seconds=7, length=12, content=TWO),
+    LoggedTear(at_seconds=7, length=12, content=TWO),
 ]  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_without_a_head_only_the_end_may_be_missing():
 
 
 def test_an_older_copy_that_was_written_on_is_found_against_every_head_that_it_does_not_have():
-    older, heads = written([*ENTRIES[:3], TornEntry(at_seconds=9, length=1, content=ONE), *ENTRIES[3:]])
+    older, heads = written([*ENTRIES[:3], LoggedTear(at_seconds=9, length=1, content=ONE), *ENTRIES[3:]])
     assert verify(older, HEADS[:4]) == heads[-1]
     for head in HEADS[4:]:
         with pytest.raises(DamagedLogError, match=f"entries 1 to {head.entries} are not those"):
@@ -155,7 +155,7 @@ def test_another_spelling_of_an_entry_and_an_unknown_kind_are_found_though_their
 
 
 def test_an_entry_that_no_line_takes_is_not_written():
-    home = DisclosureEntry.model_construct(**dict(ENTRIES[6]) | {"home": "a" * MAX_LINE_BYTES})
+    home = LoggedDisclosure.model_construct(**dict(ENTRIES[6]) | {"home": "a" * MAX_LINE_BYTES})
     with pytest.raises(ValueError, match="longer than a line"):
         linked(START, home)
 

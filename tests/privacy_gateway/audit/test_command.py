@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from hushgrid.core.sealing import Identity
 from privacy_gateway.audit.command import audit_log
-from privacy_gateway.audit.entries import ChargeEntry
+from privacy_gateway.audit.entries import LoggedCharge
 from privacy_gateway.audit.heads import signed_head
 from privacy_gateway.audit.log_file import AuditLog
 from testbed.command import main
@@ -24,7 +24,7 @@ def kept(tmp_path: Path) -> Path:
     log = AuditLog(tmp_path / "audit.log", at_seconds=0)
     for number in range(4):
         head = log.append(
-            ChargeEntry(at_seconds=number, question=bytes(32), budget="lab", epsilon=f"{number}", rho="0")
+            LoggedCharge(at_seconds=number, question=bytes(32), budget="lab", epsilon=f"{number}", rho="0")
         )
         line = signed_head(head, GATEWAY, gateway="gateway", grid="hushgrid", at_seconds=1_700_000_000)
         (tmp_path / f"head{head.entries}").write_bytes(line)

@@ -13,12 +13,12 @@ import pytest
 
 from hushgrid.errors import JournalError
 from privacy_gateway.audit.chain import MAX_LINE_BYTES, START, DamagedLogError, verify
-from privacy_gateway.audit.entries import ChargeEntry, TornEntry
+from privacy_gateway.audit.entries import LoggedCharge, LoggedTear
 from privacy_gateway.audit.log_file import AuditLog, lines_of
 
 
-def charge(number: int) -> ChargeEntry:
-    return ChargeEntry(at_seconds=number, question=bytes(32), budget="lab", epsilon=f"{number}/1000", rho="0")
+def charge(number: int) -> LoggedCharge:
+    return LoggedCharge(at_seconds=number, question=bytes(32), budget="lab", epsilon=f"{number}/1000", rho="0")
 
 
 def filled(path: Path, count: int) -> None:
@@ -60,7 +60,7 @@ def test_a_last_line_cut_at_any_byte_is_kept_beside_the_log_and_said_in_it(tmp_p
         assert f"the last line was torn after {kept} bytes" in caplog.text
         (tmp_path / "audit.log.torn").unlink()
         caplog.clear()
-    said = TornEntry(at_seconds=99, length=len(last) - 1, content=hashlib.sha256(last[:-1]).digest())
+    said = LoggedTear(at_seconds=99, length=len(last) - 1, content=hashlib.sha256(last[:-1]).digest())
     assert said.to_json() in path.read_bytes().splitlines()[-1]
 
 
@@ -157,7 +157,7 @@ def test_after_a_disk_that_took_nothing_no_entry_is_said_to_be_written(tmp_path,
 
 def test_of_several_entries_with_one_that_no_line_takes_none_is_written(tmp_path):
     log = AuditLog(tmp_path / "audit.log", at_seconds=0)
-    long = ChargeEntry.model_construct(**dict(charge(1)) | {"budget": "a" * MAX_LINE_BYTES})
+    long = LoggedCharge.model_construct(**dict(charge(1)) | {"budget": "a" * MAX_LINE_BYTES})
     with pytest.raises(ValueError, match="longer than a line"):
         log.append(charge(0), long)
     assert log.append(charge(0)).entries == 1
