@@ -1,4 +1,6 @@
-"""What a privacy gateway writes down of itself. Every entry names who, for what purpose and why; none names a meter or a number of Wh."""
+"""What a privacy gateway writes down of itself. Every entry names who, for what purpose and why; none has a place for a meter's id or an
+amount of energy, and none holds a pseudonym beside something that leads to the meter once the pseudonym's key is destroyed.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,16 @@ from typing import Annotated, Literal, Union
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from hushgrid.statements.consent import ConsentAct, ConsentNumber
-from hushgrid.wire.model import Instant, Key, Model, Name, Pseudonym, refusal_of
+from hushgrid.statements.consent import ConsentAct
+from hushgrid.wire.model import Count, Instant, Key, Model, Name, refusal_of
 from hushgrid.wire.purpose import Purpose
 
 #: SHA-256 of something, 32 bytes.
 Digest = Key
 #: A share of a budget, exactly: a whole number, or a fraction as "3/10".
 Exact = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,39})(/[1-9][0-9]{0,39})?$")]
+#: A home in its billing epoch, as `privacy_gateway.vault.pseudonyms.pseudonym_of` names it: no meter id is taken for one.
+HomeName = Annotated[str, Field(pattern=r"^[a-z2-7]{26}$")]
 Text = Annotated[str, Field(max_length=4096)]
 
 
@@ -25,23 +29,23 @@ class AuditEntry(Model):
 
 
 class LoggedQuestion(AuditEntry):
-    """Somebody asked. question: SHA-256 of its one JSON form, by which later entries name it; asked: that form, or its beginning."""
+    """Somebody asked. question: SHA-256 of its one form, by which later entries name it, and which names the homes; homes: how many."""
 
     kind: Literal["question"] = "question"
     question: Digest
     asker: Name
     purpose: Purpose
-    asked: Text
+    statistic: Name
+    homes: Count
 
 
 class LoggedRefusal(AuditEntry):
-    """It was not answered. reason: the label that counters have too; detail: what the asker was told."""
+    """It was not answered. reason: the code that the asker was told."""
 
     kind: Literal["refusal"] = "refusal"
     question: Digest
     asker: Name
     reason: Name
-    detail: Text
 
 
 class LoggedCharge(AuditEntry):
@@ -70,23 +74,24 @@ class LoggedAnswer(AuditEntry):
 
 
 class LoggedConsent(AuditEntry):
-    """A customer's consent was heard. home: pseudonym; statement: SHA-256 of the signed statement."""
+    """A customer's consent was heard. statement: SHA-256 of the signed statement.
+
+    It names no pseudonym: the statement is kept, and says whose it is.
+    """
 
     kind: Literal["consent"] = "consent"
-    home: Pseudonym
-    number: ConsentNumber
+    statement: Digest
     purpose: Purpose
     act: ConsentAct
-    statement: Digest
 
 
 class LoggedApproval(AuditEntry):
-    """A second person allowed a look at a single home. wanted: what, and why."""
+    """A second person allowed a look at a single home. wanted: what, and why, in their words, which name no home otherwise."""
 
     kind: Literal["approval"] = "approval"
     asker: Name
     approver: Name
-    home: Pseudonym
+    home: HomeName
     purpose: Purpose
     wanted: Text
 
@@ -98,10 +103,13 @@ class LoggedApproval(AuditEntry):
 
 
 class LoggedDisclosure(AuditEntry):
-    """Something about a single home left. what: such as "bills"; content: SHA-256 of what was handed over."""
+    """Something about a single home left. what: such as "bills".
+
+    content: of what was handed over, `privacy_gateway.vault.pseudonyms.keyed_digest`. Whoever has that could else tell whose name this is.
+    """
 
     kind: Literal["disclosure"] = "disclosure"
-    home: Pseudonym
+    home: HomeName
     recipient: Name
     purpose: Purpose
     what: Name

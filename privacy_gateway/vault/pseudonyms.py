@@ -25,10 +25,19 @@ def billing_epoch(round_number: int, period_rounds: int) -> int:
 
 def pseudonym_of(key: bytes, meter: str) -> str:
     """26 characters, a to z and 2 to 7: HMAC-SHA256 under the epoch's key of 32 bytes, cut to 128 bits."""
+    mac = _keyed(key, b"gateway pseudonym", meter.encode())
+    return base64.b32encode(mac[:_NAME_BYTES]).decode().lower().rstrip("=")
+
+
+def keyed_digest(key: bytes, content: bytes) -> bytes:
+    """HMAC-SHA256 under the epoch's key: what something was, as long as that key exists, and nothing afterwards."""
+    return _keyed(key, b"gateway digest", content)
+
+
+def _keyed(key: bytes, label: bytes, content: bytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError(f"a key of {len(key)} bytes")
-    mac = hmac.digest(key, fields(b"hushgrid/1", b"gateway pseudonym", meter.encode()), "sha256")
-    return base64.b32encode(mac[:_NAME_BYTES]).decode().lower().rstrip("=")
+    return hmac.digest(key, fields(b"hushgrid/1", label, content), "sha256")
 
 
 def identities(key: bytes, meters: Iterable[str]) -> dict[str, str]:

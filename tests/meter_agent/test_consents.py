@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_the_help_says_that_it_is_not_sent(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "it is not sent from here yet" in text
     assert "One of forecasting, statistics, research, services." in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_signs_belongs_to_the_service(tmp_path):
+    os.chown(tmp_path, 1234, 1235)
+    Consents(tmp_path, grid="hushgrid", meter="m0001", identity=Identity.generate()).close()
+    made = (tmp_path / "consents.sqlite").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o077) == (1234, 1235, 0)
 
 
 def test_a_store_that_is_opened_twice_uses_no_number_twice(tmp_path):

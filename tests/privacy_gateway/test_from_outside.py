@@ -17,12 +17,13 @@ from hushgrid.statements.lines import line_of, wire_of
 from hushgrid.wire.purpose import Purpose
 from meter_agent.consent.book import Consents
 from privacy_gateway.audit.chain import START, verify
-from privacy_gateway.audit.entries import LoggedQuestion, read_entry
+from privacy_gateway.audit.entries import LoggedApproval, read_entry
 from privacy_gateway.audit.heads import read_head, signed_head
 from privacy_gateway.consent.state import covered
 from privacy_gateway.consent.statements import read_consent
 from privacy_gateway.consent.store import HeardConsents
 from privacy_gateway.export.bills import read_bills
+from privacy_gateway.vault.pseudonyms import pseudonym_of
 
 METER = Identity.from_bytes(b"\x05" * 32)
 HEAD = signed_head(START, METER, gateway="gateway", grid="hushgrid", at_seconds=1)
@@ -48,8 +49,11 @@ def test_any_bytes_are_refused_by_name(content, at):
 
 
 def test_a_text_that_no_json_can_say_is_no_entry():
+    home = pseudonym_of(bytes(32), "m0001")
+    people = {"asker": "ann", "approver": "bob", "home": home, "purpose": Purpose.BILLING}
+    assert LoggedApproval(at_seconds=1, wanted="why", **people).home == home
     with pytest.raises(ValidationError):
-        LoggedQuestion(at_seconds=1, question=bytes(32), asker="lab", purpose=Purpose.RESEARCH, asked="\ud800")
+        LoggedApproval(at_seconds=1, wanted="\ud800", **people)
 
 
 def test_what_a_meter_says_is_heard_also_after_its_disk_was_put_back(tmp_path: Path):

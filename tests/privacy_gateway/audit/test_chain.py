@@ -31,19 +31,20 @@ from privacy_gateway.audit.entries import (
 from privacy_gateway.audit.heads import read_head, signed_head
 
 ONE, TWO = b"\x01" * 32, b"\x02" * 32
+HOME = "abcdefghijklmnopqrstuvwxy7"
 ENTRIES: list[AuditEntry] = [
-    LoggedQuestion(at_seconds=1, question=ONE, asker="lab", purpose=Purpose.RESEARCH, asked='{"kind":"sum"} "é\n'),
+    LoggedQuestion(at_seconds=1, question=ONE, asker="lab", purpose=Purpose.RESEARCH, statistic="sum", homes=20),
     LoggedCharge(at_seconds=1, question=ONE, budget="lab", epsilon="3/10", rho="0"),
     LoggedAnswer(
         at_seconds=2, question=ONE, answer=TWO, asker="lab", purpose=Purpose.RESEARCH, consents=TWO, code="0.1.0"
     ),
-    LoggedRefusal(at_seconds=3, question=TWO, asker="shop", reason="differencing", detail="too near to what is known"),
-    LoggedConsent(at_seconds=4, home="abc", number=1, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, statement=ONE),
+    LoggedRefusal(at_seconds=3, question=TWO, asker="shop", reason="differencing"),
+    LoggedConsent(at_seconds=4, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, statement=ONE),
     LoggedApproval(
-        at_seconds=5, asker="ann", approver="bob", home="abc", purpose=Purpose.BILLING, wanted="a disputed bill"
+        at_seconds=5, asker="ann", approver="bob", home=HOME, purpose=Purpose.BILLING, wanted='a "disputed" bill, é\n'
     ),
     LoggedDisclosure(
-        at_seconds=6, home="abc", recipient="ann", purpose=Purpose.BILLING, what="bills", content=ONE
+        at_seconds=6, home=HOME, recipient="ann", purpose=Purpose.BILLING, what="bills", content=ONE
     ),
     LoggedTear(at_seconds=7, length=12, content=TWO),
 ]  # fmt: skip
@@ -169,7 +170,10 @@ def test_an_entry_that_no_line_takes_is_not_written():
         (1, "rho", "1e3"),
         (0, "asker", "two words"),
         (0, "purpose", "gossip"),
-        (4, "home", "m0001 of Main Street"),
+        (4, "home", HOME),
+        (5, "home", "m0001"),
+        (6, "home", "m0001 of Main Street"),
+        (0, "homes", -1),
         (5, "approver", "ann"),
         (6, "at_seconds", 2**62),
     ],

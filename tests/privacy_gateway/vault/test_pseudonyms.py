@@ -10,7 +10,7 @@ import pytest
 
 from hushgrid.errors import RefusedError
 from privacy_gateway.vault.pseudonym_keys import PseudonymKeys
-from privacy_gateway.vault.pseudonyms import billing_epoch, identities, pseudonym_of
+from privacy_gateway.vault.pseudonyms import billing_epoch, identities, keyed_digest, pseudonym_of
 
 METERS = [f"m{number:04}" for number in range(2_000)]
 
@@ -27,6 +27,14 @@ def test_a_name_is_the_keyed_hash_that_the_module_says():
     number = int.from_bytes(digest[:16], "big") << 2  # 26 characters have 130 bits
     alphabet = "abcdefghijklmnopqrstuvwxyz234567"
     assert pseudonym_of(key, "m0001") == "".join(alphabet[number >> 5 * place & 31] for place in reversed(range(26)))
+
+
+def test_a_keyed_digest_is_of_its_key_and_no_name():
+    written = b"".join(len(part).to_bytes(4, "big") + part for part in (b"hushgrid/1", b"gateway digest", b"a bill"))
+    assert keyed_digest(bytes(32), b"a bill") == hmac.new(bytes(32), written, "sha256").digest()
+    assert keyed_digest(bytes(32), b"a bill") != keyed_digest(bytes(31) + b"\x01", b"a bill")
+    with pytest.raises(ValueError, match="a key of 3 bytes"):
+        keyed_digest(b"key", b"a bill")
 
 
 def test_within_an_epoch_names_are_one_to_one_and_across_epochs_none_stays(tmp_path):
