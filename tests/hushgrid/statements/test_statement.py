@@ -16,6 +16,8 @@ from hushgrid.errors import MessageError, RejectReason
 from hushgrid.plan.book import PlanBook
 from hushgrid.plan.floors import Floors, check_head, check_roofs
 from hushgrid.plan.head import EpochKey, Head, PpnEntry
+from hushgrid.statements.audit import AuditHead
+from hushgrid.statements.consent import Consent, ConsentAct
 from hushgrid.statements.joining import AnnounceKeys, Card, Enrol, Enrolled, KeysKnown, Refusal
 from hushgrid.statements.masked import MaskedClosing, MaskedRoster
 from hushgrid.statements.plans import NoPart, PartPage, PublishedHead, RequestHead, RequestParts
@@ -33,6 +35,7 @@ from hushgrid.statements.rounds import (
 )
 from hushgrid.statements.rules import RequestRule, RuleAnswer, WithdrawRule
 from hushgrid.statements.statement import Body, Kinds, Statement
+from hushgrid.wire.purpose import Purpose
 from hushgrid.wire.role import Role
 
 IDENTITIES = {n: Identity.from_bytes(bytes([n]) * 32) for n in range(1, 6)}
@@ -82,6 +85,8 @@ BODIES = [
     Report(role=Role.PPN, figures={"a": 1}),
     MaskedRoster(stream=1, round=10, version=1, missing=(3,)),
     MaskedClosing(stream=1, round=10, graph=b"g" * 32, absent=(3,), signature=b"s" * 64),
+    Consent(grid="g", number=3, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, at_seconds=1_700_000_000),
+    AuditHead(grid="g", identity=IDENTITIES[1].public, entries=7, digest=b"d" * 32, at_seconds=1_700_000_000),
     Card(grid="g", key=KEY),
     PublishedHead(head=head()),
     Clock(metered_through=4, frozen_through=-1),
