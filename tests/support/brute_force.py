@@ -114,16 +114,20 @@ def singled_out(
 
 
 def new_short_span(before: Sequence[Sum], after: Sequence[Sum], meters: int) -> Sum | None:
-    """A rule whose cohort's sum becomes known over fewer rounds than the shortest window for that cohort."""
+    """A rule whose cohort's sum becomes known, where it is in force, over fewer rounds than the shortest window for that cohort."""
     before, after = expanded(before), expanded(after)
     until = horizon(after)
     old = list(zip(*matrix(before, meters, until), strict=True)) or [()] * (meters * until)
     new = list(zip(*matrix(after, meters, until), strict=True))
     old_rank, new_rank = rank(old), rank(new)
     for cohort in {rule.cohort for rule in after if not rule.billing}:
-        shortest = min(rule.window for rule in after if rule.cohort == cohort and not rule.billing)
+        same = [rule for rule in after if rule.cohort == cohort and not rule.billing]
+        shortest = min(rule.window for rule in same)
+        in_force = {t for rule, first in windows(same, until) for t in range(first, first + rule.window)}
         for length in range(1, shortest):
             for start in range(until // 2):
+                if in_force.isdisjoint(range(start, start + length)):
+                    continue
                 span = [int(m in cohort and start <= t < start + length) for m in range(meters) for t in range(until)]
                 if rank(_with(new, span)) == new_rank and rank(_with(old, span)) > old_rank:
                     return next(rule for rule in after if rule.cohort == cohort)
