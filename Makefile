@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-SOURCES := hushgrid meter_agent ppn_node consumer_node configurator grid_operator testbed experiments
+SOURCES := hushgrid meter_agent ppn_node consumer_node configurator privacy_gateway grid_operator testbed experiments
 DATA ?=
 # Tests run in so many processes at a time (0: in this one); LANE chooses some of the system tests, TESTS some files and folders
 # of the others; REPORT is a JUnit file.

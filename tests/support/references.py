@@ -15,7 +15,8 @@ from pathlib import Path
 from support import ROOT
 
 PRODUCT = (
-    "hushgrid", "meter_agent", "ppn_node", "consumer_node", "configurator", "grid_operator", "testbed", "experiments",
+    "hushgrid", "meter_agent", "ppn_node", "consumer_node", "configurator", "privacy_gateway", "grid_operator",
+    "testbed", "experiments",
 )  # fmt: skip
 #: Folders of the repository that a path may begin with.
 FOLDERS = (*PRODUCT, "benchmarks", "broker", "deploy", "docs", "examples", "tests")

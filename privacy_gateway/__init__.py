@@ -1,0 +1,3 @@
+"""The privacy gateway: it answers questions about sums, never more exactly than homes' budgets allow
+(docs/gateway.md).
+"""
