@@ -18,7 +18,6 @@ homes more than the minimum are needed.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -26,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configurator.audit.modular import Bits, Echelon, best_echelon, covering_primes, rank
-from configurator.audit.rowspace import smallest_group
 from privacy_gateway.differencing.disclosed import DisclosedRow, SmallGroup
-from privacy_gateway.questions.recovered import RoundSpan
+from privacy_gateway.differencing.moments import classes_of, concurrent, moments, smallest_of
 
 #: Steps of the exact search before it gives up.
 NODE_LIMIT = 2_000
@@ -39,20 +37,27 @@ Positions = NDArray[np.int64]
 def small_group(
     new: Sequence[DisclosedRow], before: Sequence[DisclosedRow], minimum: int, *, node_limit: int = NODE_LIMIT
 ) -> SmallGroup | None:
-    """Homes that would be singled out if `new` were answered beside `before`, which is taken to be harmless; None
-    when none are.
+    """Homes that would be singled out if `new` were answered beside `before`; None when none are.
 
-    It depends on homes and rounds alone, never on a reading.
+    `before` is taken to be harmless. The answer depends on homes and rounds alone, never on a reading.
     """
     known = {(row.homes, row.span) for row in before}
     if all((row.homes, row.span) in known for row in new):
         return None
-    table = _Table.of(_connected(new, before))
-    found = [table.in_piece(piece, minimum) for piece in range(len(table.pieces))]
-    accused = next((group for group in found if group is not None), None)
-    if accused is None:
+    rows = concurrent(new, before)
+    if _accused(rows, minimum) is None:
         return None
-    return accused if len(table.pieces) == 1 else table.altogether(minimum, node_limit)
+    rows = _connected(new, rows)
+    accused = _accused(rows, minimum)
+    if accused is None or len({row.span for row in rows}) == 1:
+        return accused
+    return _Table.of(rows).altogether(minimum, node_limit)
+
+
+def _accused(rows: Sequence[DisclosedRow], minimum: int) -> SmallGroup | None:
+    """Step 1: the first round in which the cohorts that cover it have a combination of too few."""
+    found = (smallest_of(cohorts, minimum + absent) for cohorts, absent in moments(rows))
+    return next((group for group in found if group is not None), None)
 
 
 def _connected(new: Sequence[DisclosedRow], before: Sequence[DisclosedRow]) -> list[DisclosedRow]:
@@ -84,52 +89,27 @@ class _Table:
     """Rows against classes of homes and pieces of time.
 
     members: shape (classes, rows), whether a row's cohort covers the class. covering: shape (pieces, rows), whether
-    its span covers the piece. weights: shape (classes,), homes. absent: shape (pieces,), homes that may be missing
-    there.
+    its span covers the piece. weights: shape (classes,), homes. absent: homes that may be missing in some piece.
     """
 
-    rows: tuple[DisclosedRow, ...]
     classes: tuple[tuple[str, ...], ...]
-    pieces: tuple[RoundSpan, ...]
     members: Bits
     covering: Bits
     weights: Positions
-    absent: Positions
+    absent: int
 
     @classmethod
     def of(cls, rows: Sequence[DisclosedRow]) -> _Table:
         """The classes and pieces that these rows tell apart."""
-        by_membership: dict[tuple[bool, ...], list[str]] = {}
         cohorts = list({row.homes: None for row in rows})
-        for home in sorted(frozenset().union(*cohorts)):
-            by_membership.setdefault(tuple(home in cohort for cohort in cohorts), []).append(home)
+        classes, by_cohort = classes_of(cohorts)
         number = {cohort: at for at, cohort in enumerate(cohorts)}
-        by_cohort = np.array(list(by_membership), dtype=np.bool_)
-        members = by_cohort[:, [number[row.homes] for row in rows]]
-        cuts = sorted({row.span.first for row in rows} | {row.span.until for row in rows})
-        pieces = tuple(RoundSpan(a, b) for a, b in itertools.pairwise(cuts))
-        covering = np.array([[row.span.holds(piece) for row in rows] for piece in pieces], dtype=np.bool_)
-        losses = {loss for row in rows for loss in row.losses}
-        absent = [sum(loss.absent_in(piece) for loss in losses if loss.span.meets(piece)) for piece in pieces]
-        classes = tuple(tuple(homes) for homes in by_membership.values())
-        return cls(
-            tuple(rows), classes, pieces, members, covering,
-            np.array([len(homes) for homes in classes], dtype=np.int64), np.array(absent, dtype=np.int64),
-        )  # fmt: skip
-
-    def in_piece(self, piece: int, minimum: int) -> SmallGroup | None:
-        """Step 1, in one piece of time."""
-        covering = np.flatnonzero(self.covering[piece])
-        cohorts = list({self.rows[at].homes: at for at in covering.tolist()}.values())
-        if not cohorts:
-            return None
-        needed = minimum + int(self.absent[piece])
-        covered = self.members[:, cohorts]
-        live = np.flatnonzero(covered.any(axis=1))
-        group = smallest_group(np.ascontiguousarray(covered[live]), self.weights[live], needed)
-        if group is None:
-            return None
-        return SmallGroup(self._homes(live[list(group.classes)]), needed, group.proven)
+        first, until = np.array([(row.span.first, row.span.until) for row in rows], dtype=np.int64).T
+        cuts = np.unique(np.concatenate([first, until]))
+        covering = (first <= cuts[:-1, None]) & (until >= cuts[1:, None])
+        weights = np.array([len(homes) for homes in classes], dtype=np.int64)
+        absent = sum(absent for _, absent in moments(rows))
+        return cls(classes, by_cohort[:, [number[row.homes] for row in rows]], covering, weights, absent)
 
     def altogether(self, minimum: int, node_limit: int) -> SmallGroup | None:
         """Step 2, over all pieces."""
@@ -137,7 +117,7 @@ class _Table:
         every = np.vstack(blocks)
         independent = sorted(best_echelon(every).pivots)
         blocks = [np.ascontiguousarray(block[:, independent]) for block in blocks]
-        needed = minimum + int(self.absent.sum())
+        needed = minimum + self.absent
         search = _Search(node_limit)
         start = Echelon(len(independent), covering_primes(1)[0])
         touched = _descend(
