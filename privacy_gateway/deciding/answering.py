@@ -83,7 +83,8 @@ def compute(allowed: AllowedQuestion, sampler: NoiseSampler) -> GatewayAnswer:
     else:
         # One home and round of a mean; a minimum of homes with readings makes it a number above 0.
         share = included if kind is StatisticKind.MEAN else 1
-        values = [Fraction(row.watt_hours + sampler.draw(mechanism.law), share) for row in rows]
+        noise = sampler.draw(mechanism.law, len(rows))
+        values = [Fraction(row.watt_hours + drawn, share) for row, drawn in zip(rows, noise, strict=True)]
         half_width = Fraction(mechanism.half_width, share)
     return GatewayAnswer(
         question=allowed.posed.digest,

@@ -5,6 +5,7 @@ few.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 
 from privacy_gateway.deciding.policy import GatewayPolicy
@@ -41,15 +42,23 @@ class CoveredRow:
     @property
     def fewest_homes(self) -> int:
         """Homes that are certainly in it, in the part of its span that has fewest."""
-        cuts = sorted({each.span.first for each in self.sums} | {each.span.until for each in self.sums})
-        return min(
-            sum(len(each.cohort) - each.loss.absent_in(part) for each in self.sums if each.span.meets(part))
-            for part in (RoundSpan(first, until) for first, until in itertools.pairwise(cuts))
-        )
+        beginning: defaultdict[int, list[RecoveredSum]] = defaultdict(list)
+        for each in self.sums:
+            beginning[each.span.first].append(each)
+        cuts = beginning.keys() | {each.span.until for each in self.sums}
+        on: list[RecoveredSum] = []
+        fewest = []
+        for first, until in itertools.pairwise(sorted(cuts)):
+            on = [each for each in on if each.span.until > first] + beginning.get(first, [])
+            part = RoundSpan(first, until)
+            fewest.append(sum(len(each.cohort) - each.loss.absent_in(part) for each in on))
+        return min(fewest)
 
     def disclosed(self, homes: frozenset[str]) -> DisclosedRow:
         """What answering it would tell."""
-        return DisclosedRow(homes, self.span, frozenset(each.loss for each in self.sums if each.loss.missing_pairs))
+        return DisclosedRow(
+            homes, self.span, frozenset(each.loss for each in self.sums if each.included < each.expected)
+        )
 
 
 def when_answerable(posed: PosedQuestion, settled_before: int) -> Declined | None:
@@ -73,15 +82,14 @@ def when_answerable(posed: PosedQuestion, settled_before: int) -> Declined | Non
 
 def lay_out(posed: PosedQuestion, sums: list[RecoveredSum]) -> tuple[CoveredRow, ...] | Declined:
     """Every number of the question as disjoint sums, or why one of them cannot be put together."""
-    homes, rows = frozenset(posed.homes), []
-    starting: dict[RoundSpan, list[RecoveredSum]] = {row: [] for row in posed.rows}
-    step = posed.rows[0].rounds
+    homes, spans = frozenset(posed.homes), posed.rows
+    starting: list[list[RecoveredSum]] = [[] for _ in spans]
     for each in sums:
         if posed.span.holds(each.span):
-            row = posed.rows[(each.span.first - posed.span.first) // step]
-            starting[row].append(each)
-    for row in posed.rows:
-        found = cover(homes, row, starting[row])
+            starting[(each.span.first - posed.span.first) // spans[0].rounds].append(each)
+    rows = []
+    for row, at_hand in zip(spans, starting, strict=True):
+        found = cover(homes, row, at_hand)
         if isinstance(found, Declined):
             return found
         rows.append(CoveredRow(row, found))

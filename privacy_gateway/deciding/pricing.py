@@ -1,10 +1,10 @@
 """What a question costs: the mechanism for the epsilon it states, or for the error it wants.
 
 One number: discrete Laplace, L1 sensitivity R times the rounds of the sum. A load curve of T steps: the same, or
-discrete Gaussian with squared L2 sensitivity T (R times the rounds of a step)^2, whichever is more exact for the epsilon
-stated, or costs less for the error wanted; for many steps that is the Gaussian. R: the largest contract bound of the
-homes covered. A count says how many readings there are, which is no secret of the system (rosters name who took
-part): it is exact and free.
+discrete Gaussian with squared L2 sensitivity T (R times the rounds of a step)^2, whichever is more exact for the
+epsilon stated, or costs less for the error wanted; for many steps that is the Gaussian. R: the largest contract bound
+of the homes covered. A count says how many readings there are, which is no secret of the system (rosters name who
+took part): it is exact and free.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which cohorts answers cover at the same time, and the smallest group that those of one moment single out.
 
-A moment is a piece of time in which the same rows are on. Many moments have the same cohorts, so that equal questions are
-answered once.
+A moment is a piece of time in which the same rows are on. Many moments have the same cohorts, so that equal questions
+are answered once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ Cohort = frozenset[str]
 
 
 def concurrent(new: Sequence[DisclosedRow], before: Sequence[DisclosedRow]) -> list[DisclosedRow]:
-    """The new rows and those before that share rounds with them, directly or through others; each (homes, span) once."""
+    """The new rows and those before that share rounds with them, directly or through others; each (homes, span)
+    once.
+    """
     rows = {(row.homes, row.span): row for row in (*before, *new)}
     asked = {(row.homes, row.span) for row in new}
     run: list[DisclosedRow] = []

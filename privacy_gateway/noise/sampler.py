@@ -26,8 +26,8 @@ class NoiseSampler(Protocol):
         """The library and its version."""
         ...
 
-    def draw(self, law: LaplaceLaw | GaussianLaw) -> int:
-        """One whole number."""
+    def draw(self, law: LaplaceLaw | GaussianLaw, count: int) -> list[int]:
+        """So many whole numbers, independent of each other."""
         ...
 
 
@@ -39,11 +39,11 @@ class ExactSampler:
     def __init__(self, randbelow: RandBelow = secrets.randbelow) -> None:
         self._randbelow = randbelow
 
-    def draw(self, law: LaplaceLaw | GaussianLaw) -> int:
-        """One whole number."""
+    def draw(self, law: LaplaceLaw | GaussianLaw, count: int) -> list[int]:
+        """So many whole numbers."""
         if isinstance(law, LaplaceLaw):
-            return discrete_laplace(law.scale, self._randbelow)
-        return discrete_gaussian(law.variance, self._randbelow)
+            return [discrete_laplace(law.scale, self._randbelow) for _ in range(count)]
+        return [discrete_gaussian(law.variance, self._randbelow) for _ in range(count)]
 
 
 class OpenDpSampler:
@@ -54,23 +54,21 @@ class OpenDpSampler:
 
         library.enable_features("contrib")
         self._library: Any = library
-        self._prepared: tuple[LaplaceLaw | GaussianLaw, Any] | None = None
         self.name = f"opendp {importlib.metadata.version('opendp')}"
 
-    def draw(self, law: LaplaceLaw | GaussianLaw) -> int:
-        """One whole number. ValueError for a law whose scale OpenDP cannot hold: it would draw from another one."""
-        if self._prepared is None or self._prepared[0] != law:
-            self._prepared = law, self._measurement(law)
-        return int(self._prepared[1](0))
-
-    def _measurement(self, law: LaplaceLaw | GaussianLaw) -> Any:
-        space = self._library.atom_domain(T="i64"), self._library.absolute_distance(T="i64")
+    def draw(self, law: LaplaceLaw | GaussianLaw, count: int) -> list[int]:
+        """So many whole numbers. ValueError for a law whose scale OpenDP cannot hold: it would draw from another
+        one.
+        """
+        library, space = self._library, self._library.vector_domain(self._library.atom_domain(T="i64"))
         if isinstance(law, LaplaceLaw):
-            return self._library.m.make_laplace(*space, scale=as_float(law.scale))
-        deviation = math.sqrt(law.variance)
-        if Fraction(deviation) ** 2 != law.variance:
-            raise ValueError(f"the root of {law.variance} is no number that OpenDP can hold")
-        return self._library.m.make_gaussian(*space, scale=deviation)
+            measurement = library.m.make_laplace(space, library.l1_distance(T="i64"), scale=as_float(law.scale))
+        else:
+            deviation = math.sqrt(law.variance)
+            if Fraction(deviation) ** 2 != law.variance:
+                raise ValueError(f"the root of {law.variance} is no number that OpenDP can hold")
+            measurement = library.m.make_gaussian(space, library.l2_distance(T="f64"), scale=deviation)
+        return [int(number) for number in measurement([0] * count)]
 
 
 def as_float(exact: Fraction) -> float:

@@ -7,6 +7,7 @@ largest before smaller ones; what failed once is not tried again. A search that 
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,14 +31,11 @@ class _Cells:
 
     @classmethod
     def of(cls, homes: frozenset[str], span: RoundSpan, sums: Sequence[RecoveredSum]) -> _Cells:
-        cohorts = list(dict.fromkeys(each.cohort for each in sums))
-        by_signature: dict[tuple[bool, ...], list[str]] = {}
-        for home in sorted(homes):
-            by_signature.setdefault(tuple(home in cohort for cohort in cohorts), []).append(home)
+        classes = _classes(homes, tuple(dict.fromkeys(each.cohort for each in sums)))
         cuts = {span.first, span.until, *(each.span.first for each in sums), *(each.span.until for each in sums)}
         ordered = sorted(cuts)
         pieces = tuple(RoundSpan(a, b) for a, b in itertools.pairwise(ordered))
-        return cls(tuple(tuple(each) for each in by_signature.values()), pieces)
+        return cls(classes, pieces)
 
     def mask(self, cohort: frozenset[str], span: RoundSpan) -> int:
         """Bit `cell` is set where cohort and span cover it."""
@@ -54,6 +52,15 @@ class _Cells:
         return f"rounds {piece.first} to {piece.until - 1} of {', '.join(homes[:_NAMED])}{more}"
 
 
+@functools.lru_cache(maxsize=64)
+def _classes(homes: frozenset[str], cohorts: tuple[frozenset[str], ...]) -> tuple[tuple[str, ...], ...]:
+    """Homes that the same cohorts cover; the steps of a load curve ask for the same ones again and again."""
+    by_signature: dict[tuple[bool, ...], list[str]] = {}
+    for home in sorted(homes):
+        by_signature.setdefault(tuple(home in cohort for cohort in cohorts), []).append(home)
+    return tuple(tuple(each) for each in by_signature.values())
+
+
 def cover(homes: frozenset[str], span: RoundSpan, sums: Iterable[RecoveredSum]) -> tuple[RecoveredSum, ...] | Declined:
     """Disjoint sums that together cover exactly these homes over exactly these rounds, in the order of time.
 
@@ -61,6 +68,8 @@ def cover(homes: frozenset[str], span: RoundSpan, sums: Iterable[RecoveredSum]) 
     pairs counts.
     """
     usable = _usable(homes, span, sums)
+    if usable and usable[0].cohort == homes and usable[0].span == span:
+        return (usable[0],)
     cells = _Cells.of(homes, span, usable)
     masks = [cells.mask(each.cohort, each.span) for each in usable]
     covered = 0

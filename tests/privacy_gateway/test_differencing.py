@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.brute_force import rank, singled_out
 
+from privacy_gateway.deciding.laid_out import CoveredRow
 from privacy_gateway.differencing.disclosed import DisclosedRow, SmallGroup
 from privacy_gateway.differencing.groups import small_group
-from privacy_gateway.questions.recovered import RoundSpan, SumLoss
+from privacy_gateway.questions.recovered import RecoveredSum, RoundSpan, SumLoss
 
 HOMES, ROUNDS = 5, 4
 NAMES = [f"h{at}" for at in range(HOMES)]
@@ -117,3 +118,58 @@ def test_large_cohorts_are_judged_by_their_smallest_difference(minimum):
 def test_brute_force_can_tell():
     assert rank([[1, 1], [1, 1]]) == 1
     assert by_definition([row("01234", 0, 1), row("0123", 0, 1)], 2)
+
+
+@st.composite
+def losing_sums(draw: st.DrawFn) -> tuple[list[list[bool]], list[RecoveredSum]]:
+    """Who was included in which round (nobody tells the gateway), and sums of rules over that, as a consumer has them."""
+    included = [[draw(st.integers(0, 5)) > 0 for _ in range(ROUNDS)] for _ in range(HOMES)]
+    sums = []
+    for rule in range(draw(st.integers(1, 5))):
+        told = draw(rectangles())
+        pairs = [(home, at) for home in range(HOMES) for at in range(told.span.first, told.span.until)]
+        inside = [(home, at) for home, at in pairs if NAMES[home] in told.homes and included[home][at]]
+        sums.append(RecoveredSum(rule, told.homes, told.span, 0, len(inside), len({home for home, _ in inside})))
+    return included, sums
+
+
+@settings(max_examples=60)
+@given(losing_sums(), st.integers(1, 3))
+def test_whatever_is_missing_no_combination_is_about_too_few_homes_that_are_really_in_it(grid, minimum):
+    included, sums = grid
+    answered: list[DisclosedRow] = []
+    for each in sums:
+        whole = CoveredRow(each.span, (each,))
+        really = [
+            sum(NAMES[home] in each.cohort and included[home][at] for home in range(HOMES)) for at in range(ROUNDS)
+        ]
+        assert whole.fewest_homes <= len({
+            home for home in range(HOMES) if NAMES[home] in each.cohort and any(included[home][each.span.first : each.span.until])
+        })  # fmt: skip
+        if each.span.rounds == 1:
+            assert whole.fewest_homes == really[each.span.first]
+        asked = whole.disclosed(each.cohort)
+        if whole.fewest_homes >= minimum and small_group([asked], answered, minimum) is None:
+            answered.append(asked)
+    matrix = [
+        [
+            int(NAMES[home] in each.homes and each.span.first <= at < each.span.until and included[home][at])
+            for home in range(HOMES)
+            for at in range(ROUNDS)
+        ]
+        for each in answered
+    ]
+    holders = [at for at in range(HOMES) for _ in range(ROUNDS)]
+    assert singled_out(matrix, holders, [None] * len(matrix), HOMES, minimum) is None
+
+
+def test_a_row_of_several_sums_counts_the_homes_of_its_emptiest_part():
+    """Two windows of the first two homes beside one long one of the other three; one home is away in the second window."""
+    long = RecoveredSum(1, frozenset({"h2", "h3", "h4"}), RoundSpan(0, 4), 0, included=12, contributors=3)
+    first = RecoveredSum(2, frozenset({"h0", "h1"}), RoundSpan(0, 2), 0, included=4, contributors=2)
+    second = RecoveredSum(2, frozenset({"h0", "h1"}), RoundSpan(2, 4), 0, included=2, contributors=1)
+    covered = CoveredRow(RoundSpan(0, 4), (first, long, second))
+    assert (covered.fewest_homes, covered.included, covered.expected) == (4, 18, 20)
+    # Of four rounds the long one lacks five pairs: up to two homes may be away in both rounds of a half.
+    thin = RecoveredSum(1, long.cohort, long.span, 0, included=7, contributors=3)
+    assert CoveredRow(RoundSpan(0, 4), (first, thin, second)).fewest_homes == 2

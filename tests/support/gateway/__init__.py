@@ -93,11 +93,11 @@ class WatchedSampler(ExactSampler):
         super().__init__(random.Random(14).randrange)
         self.asked, self.fails = asked, fails
 
-    def draw(self, law) -> int:
+    def draw(self, law, count: int) -> list[int]:
         self.asked.append("draw")
         if self.fails:
             raise HushgridError("the power went")
-        return super().draw(law)
+        return super().draw(law, count)
 
 
 def put(question: GatewayQuestion, kept: Watched, policy: GatewayPolicy = POLICY) -> Declined | GatewayAnswer:
@@ -113,6 +113,6 @@ class Silent:
 
     name = "silent"
 
-    def draw(self, law) -> int:
+    def draw(self, law, count: int) -> list[int]:
         del law
-        return 0
+        return [0] * count
