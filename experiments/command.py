@@ -12,6 +12,7 @@ from hushgrid.cli import loaded
 _EXPERIMENTS = {
     "demand-response": ("experiments.demand.command", "demand_response"),
     "figure4": ("experiments.loss.figure4", "figure4"),
+    "gateway-figures": ("experiments.gateway.command", "gateway_figures"),
     "loss-rate": ("experiments.loss.rate", "loss_rate"),
     "minppn": ("experiments.minppn.command", "minppn"),
     "pairwise-attack": ("experiments.pairwise.attack", "pairwise_attack"),

@@ -1,1 +1,3 @@
-"""The privacy gateway: what a utility's data office opens to others instead of meter data."""
+"""The privacy gateway: it answers questions about sums, never more exactly than homes' budgets allow
+(docs/gateway.md).
+"""

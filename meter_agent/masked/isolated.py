@@ -8,8 +8,7 @@ What epsilon promises: given the bill, which is exact on purpose, and any two ta
 by at most D, made up for in the period's last round, no output is more than exp(epsilon) times likelier under one than
 under the other. (Wh moved between two earlier rounds: 2 epsilon. All of a period's n rounds at once: (n - 1) epsilon.)
 
-Sampling is exact and uses integers only: Canonne, Kamath, Steinke, *The Discrete Gaussian for Differential Privacy*
-(2020), algorithms 1 and 2. No floating point, so no gaps that betray the reading (Mironov 2012).
+Sampling is exact and uses integers only (`hushgrid.core.noise.sampling`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from __future__ import annotations
 import secrets
 from fractions import Fraction
 
+from hushgrid.core.noise.sampling import discrete_laplace
 from hushgrid.core.pairwise import DrawnNoise
 from hushgrid.core.schedule import Window
 from hushgrid.core.shamir import RandBelow
@@ -34,33 +34,6 @@ def laplace_scale(span_watt_hours: int, epsilon: Fraction) -> Fraction:
     if span_watt_hours < 1 or not 0 < epsilon <= LARGEST_EPSILON:
         raise ConfigurationError(f"epsilon must lie in (0, {LARGEST_EPSILON}], the span must be at least 1 Wh")
     return Fraction(span_watt_hours) / epsilon
-
-
-def _bernoulli_exp(numerator: int, denominator: int, randbelow: RandBelow) -> bool:
-    """True with probability exp(-numerator/denominator), which lies in [0, 1]; CKS algorithm 1."""
-    trials = 1
-    while randbelow(denominator * trials) < numerator:
-        trials += 1
-    return trials % 2 == 1
-
-
-def discrete_laplace(scale: Fraction, randbelow: RandBelow = secrets.randbelow) -> int:
-    """An integer x with P(x) proportional to exp(-|x| / scale), exactly; CKS algorithm 2."""
-    if scale <= 0:
-        raise ValueError("the scale is not positive")
-    top, bottom = scale.numerator, scale.denominator
-    while True:
-        offset = randbelow(top)
-        if not _bernoulli_exp(offset, top, randbelow):
-            continue
-        blocks = 0
-        while _bernoulli_exp(1, 1, randbelow):
-            blocks += 1
-        magnitude = (offset + top * blocks) // bottom
-        negative = randbelow(2) == 1
-        if negative and magnitude == 0:
-            continue  # otherwise 0 would count twice
-        return -magnitude if negative else magnitude
 
 
 def draw_isolated(

@@ -29,6 +29,7 @@ from hushgrid.wire.model import Variant
 SMALL = {
     "demand-response": ("--runs", "2", "--meters", "5", "--days", "1", "--intervals", "1,48", "--stretches", "2"),
     "figure4": ("--meters", "100,1000", "--loss", "1e-3..1e-2", "--instances", "1"),
+    "gateway-figures": (),
     "loss-rate": ("--meters", "20,1000", "--loss", "1e-3..1e-1", "--rounds", "20"),
     "minppn": ("--producers", "100", "--instances", "1", "--no-starts"),
     "pairwise-attack": (),
@@ -67,7 +68,7 @@ SMALL = {
         "100",
     ),
 }
-FIGURES = {name for name in SMALL if name not in {"pairwise-cost", "scaling"}}
+FIGURES = {name for name in SMALL if name not in {"gateway-figures", "pairwise-cost", "scaling"}}
 
 
 @pytest.fixture(autouse=True)

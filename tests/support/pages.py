@@ -12,7 +12,7 @@ from support import ROOT
 PAGES = (
     "README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/containers.md", "docs/brokers.md", "docs/scaling.md",
     "docs/configurator.md", "docs/pairwise.md", "docs/reproduction.md", "docs/faq.md", "docs/demand-response.md", "docs/grid.md",
-    "docs/theft.md", "docs/customers.md", "deploy/raspberry-pi/README.md",
+    "docs/theft.md", "docs/customers.md", "docs/gateway.md", "deploy/raspberry-pi/README.md",
 )  # fmt: skip
 #: What a line of an indented block begins with when it is to be typed.
 PROGRAMS = frozenset({

@@ -1,0 +1,1 @@
+"""Noise that protects somebody: integers, drawn exactly."""

@@ -1,0 +1,1 @@
+"""The order in which a question is judged, charged for and answered."""

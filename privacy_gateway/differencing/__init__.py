@@ -1,0 +1,1 @@
+"""Whether answers, combined, would tell of too few homes."""

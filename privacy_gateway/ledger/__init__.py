@@ -1,0 +1,1 @@
+"""What was spent of every home's budget, and what is left."""

@@ -1,0 +1,1 @@
+"""The laws of the noise, what they cost, and who draws it."""

@@ -1,0 +1,1 @@
+"""What may be asked, and which recovered sums answer it."""
