@@ -64,11 +64,12 @@ def _check_kind(union: Union, sums: Sequence[Request], exempt: Sequence[Request]
 
 def _is_realised(union: Union, acting: Sequence[Request], meters: Mask) -> bool:
     """Whether a single meter is determined over some span, in time: exact, as far as `singles_out` can say."""
-    if share_two_boundaries(acting):
-        return True
     sums = [rule for rule in union.rules if not rule.billing]
     bills = [rule for rule in union.rules if rule.billing]
     billed = ~union.counted(bills)
+    # A span over which it is determined may be one of its own bills, which did not meet these rules here.
+    if share_two_boundaries(acting) and not (billed & meters).any():
+        return True
     # One column for each class and one for each billed meter, without those that a consumer knows.
     key = np.where(billed, union.partition.classes + np.arange(billed.size), union.partition.class_of)
     key[meters] = -1

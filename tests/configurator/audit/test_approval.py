@@ -207,6 +207,33 @@ def test_random_rules_over_up_to_twelve_meters_are_judged_as_by_brute_force(mini
 
 # The named cases
 
+EVERYBODY_OF = {size: frozenset(range(size)) for size in (5, 6)}
+
+
+@pytest.mark.parametrize(
+    ("size", "stand", "wanted"),
+    [
+        (
+            6,
+            [brute.Sum(EVERYBODY_OF[6], 1, 0, 3), brute.Sum(frozenset({0, 2, 3, 4}), 2, 0, 3, billing=True)],
+            brute.Sum(EVERYBODY_OF[6] - {0}, 2, 0, 4),
+        ),
+        (
+            5,
+            [brute.Sum(EVERYBODY_OF[5], 4, 2, billing=True), brute.Sum(EVERYBODY_OF[5], 4)],
+            brute.Sum(EVERYBODY_OF[5] - {4}, 2, 2, 9),
+        ),
+    ],
+)
+def test_sums_that_give_away_a_meters_own_bill_and_nothing_else_are_granted(size, stand, wanted):
+    """The bill is of other rounds than those in which the sums were looked at together."""
+    granted, rules = Granted(Census.of(range(size))), policy(2, billing_period_rounds=2)
+    for number, one in enumerate([*stand, wanted]):
+        outcome, union = verdict(request_of(one, size, f"r{number}"), granted, rules)
+        assert outcome == "grant"
+        granted = union.granted
+    assert brute.leaking_group([*stand, wanted], size, 2) is None
+
 
 def test_two_rules_that_differ_by_one_meter_are_refused_with_both_named():
     granted = review(rule("all", range(40)), granted_of(), policy(2))
