@@ -47,7 +47,7 @@ def by_brute_force(homes: frozenset[str], span: RoundSpan, given_: list[Recovere
     )
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.lists(sums(), max_size=9), st.sets(st.sampled_from("abcd"), min_size=1))
 def test_a_cover_is_found_exactly_where_there_is_one_and_adds_up(given_, homes):
     span = RoundSpan(0, 3)

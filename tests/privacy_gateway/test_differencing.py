@@ -40,7 +40,7 @@ def rectangles(draw: st.DrawFn) -> DisclosedRow:
     return row("".join(sorted(homes)), first, draw(st.integers(first + 1, ROUNDS)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=35)
 @given(st.lists(rectangles(), min_size=1, max_size=7), st.integers(2, 4))
 def test_answers_one_by_one_are_what_the_definition_says(rows, minimum):
     answered: list[DisclosedRow] = []
@@ -54,7 +54,7 @@ def test_answers_one_by_one_are_what_the_definition_says(rows, minimum):
             assert len(found.homes) < minimum
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(rectangles(), min_size=2, max_size=3), st.lists(rectangles(), max_size=3), st.integers(2, 3))
 def test_rows_of_one_question_are_judged_together(new, before, minimum):
     if before and by_definition(before, minimum):
@@ -133,7 +133,7 @@ def losing_sums(draw: st.DrawFn) -> tuple[list[list[bool]], list[RecoveredSum]]:
     return included, sums
 
 
-@settings(max_examples=60)
+@settings(max_examples=35)
 @given(losing_sums(), st.integers(1, 3))
 def test_whatever_is_missing_no_combination_is_about_too_few_homes_that_are_really_in_it(grid, minimum):
     included, sums = grid

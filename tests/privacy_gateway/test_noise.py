@@ -152,6 +152,7 @@ def test_an_interval_of_a_normal_law_with_that_variance_would_be_too_short(scale
     assert law.within(math.floor(stats.norm.ppf(0.975) * law.standard_deviation)) < 0.95
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(MICRO // 100, 4 * MICRO))
 def test_one_home_changes_every_likelihood_by_epsilon_at_most(sensitivity, epsilon_micro):
     mechanism = laplace(sensitivity, epsilon_micro)
@@ -173,6 +174,7 @@ def test_the_gaussian_price_bounds_renyis_divergence_at_every_order(shift, order
     assert math.log(moment) / (order - 1) <= 0.1 * order + 1e-9
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 10**7), st.integers(1, 10**7), st.integers(1, 4 * MICRO))
 def test_an_error_is_met_at_the_least_price(sensitivity, error, largest):
     found = laplace_for_error(sensitivity, Fraction(error), largest)
@@ -197,6 +199,7 @@ def test_an_error_of_a_stream_is_met_at_the_least_price(squared, error):
         assert gaussian(squared, found.price.rho_pico - 1).half_width > error
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 10 * MICRO))
 def test_an_epsilon_buys_the_most_rho_that_is_worth_it(epsilon_micro):
     rho = DELTA.largest_rho_pico(epsilon_micro)
@@ -213,6 +216,7 @@ def test_an_epsilon_buys_the_most_rho_that_is_worth_it(epsilon_micro):
     assert found is None or found.price.rho_pico == rho
 
 
+@settings(max_examples=30)
 @given(st.fractions(Fraction(1, 10**6), 10**15))
 def test_scales_are_rounded_up_to_what_every_sampler_holds(scale):
     held = rounded_up(scale)
