@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
-import importlib
+import importlib.util
 import math
 import sys
 from collections.abc import Callable
@@ -30,6 +30,12 @@ class NumberRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+def is_there(module: str) -> bool:
+    """Whether a module can be imported, without importing it: an image holds some of the project's packages only."""
+    package, dot, _ = module.partition(".")
+    return importlib.util.find_spec(package) is not None and (not dot or importlib.util.find_spec(module) is not None)
 
 
 def loaded(command: str, module: str, attribute: str, extra: str) -> click.Command:

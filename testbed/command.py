@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import shutil
 import signal
 import sys
@@ -18,7 +17,7 @@ from click.core import ParameterSource
 
 import hushgrid
 from hushgrid import interrupt
-from hushgrid.cli import loaded, stops_with_one_line
+from hushgrid.cli import is_there, loaded, stops_with_one_line
 from hushgrid.errors import ConfigurationError, HushgridError
 from hushgrid.outputs import check_new, write_json
 from hushgrid.printing import Terminal
@@ -57,14 +56,14 @@ class _Commands(click.Group):
     """The group of all sub-commands; those of `_ELSEWHERE` cost nothing until they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        here = [name for name, (module, _, _) in _ELSEWHERE.items() if importlib.util.find_spec(module) is not None]
+        here = [name for name, (module, _, _) in _ELSEWHERE.items() if is_there(module)]
         return sorted([*super().list_commands(ctx), *here])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _ELSEWHERE:
             return super().get_command(ctx, cmd_name)
         module, attribute, extra = _ELSEWHERE[cmd_name]
-        if importlib.util.find_spec(module) is None:
+        if not is_there(module):
             return None
         return loaded(f"hushgrid {cmd_name}", module, attribute, extra)
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from hushgrid.cli import is_there
 from hushgrid.extras import lazily
 
 
@@ -18,6 +19,7 @@ def said_by(code: str) -> str:
 def test_a_lazy_module_is_run_when_something_of_it_is_asked_for() -> None:
     assert said_by("""
 import sys
+from hushgrid.cli import is_there
 from hushgrid.extras import lazily
 colours = lazily("colorsys")
 print("ONE_THIRD" in object.__getattribute__(colours, "__dict__"), colours.ONE_THIRD < 1, lazily("colorsys") is colours)
@@ -32,3 +34,17 @@ def test_a_lazy_module_that_is_not_installed_is_named_at_once() -> None:
 
 def test_the_command_of_the_testbed_starts_without_what_draws_graphs() -> None:
     assert said_by("import sys, testbed.command; print('networkx.algorithms' in sys.modules)") == "False"
+
+
+@pytest.mark.parametrize(
+    ("module", "there"),
+    [
+        ("hushgrid.cli", True),
+        ("hushgrid", True),
+        ("hushgrid.no_such_module", False),
+        ("no_such_package", False),
+        ("no_such_package.command", False),
+    ],
+)
+def test_a_package_that_an_image_does_not_hold_is_not_there(module: str, there: bool) -> None:
+    assert is_there(module) is there
