@@ -37,8 +37,8 @@ def _refused(line: str) -> int:
 
 def lazily(name: str) -> ModuleType:
     """A module that is found now and run when something of it is first asked for. ModuleNotFoundError when it is not installed."""
-    if name in sys.modules:
-        return sys.modules[name]
+    if (loaded := sys.modules.get(name)) is not None:
+        return loaded
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
