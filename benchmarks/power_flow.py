@@ -20,10 +20,11 @@ from pathlib import Path
 
 from experiments.grid.homes import SLOTS_A_DAY, lived_in, whole_file
 from experiments.grid.offers import HomesOffer, rows_of
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.estimation.pseudo import DAYS_BEFORE
-from grid_operator.network.feeder import Feeder, Floats
+from grid_operator.network.feeder import Feeder
 from grid_operator.network.power_flow import power_flow
 from hushgrid.outputs import write_json
 

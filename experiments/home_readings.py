@@ -12,14 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from hushgrid.core.schedule import round_at, round_start
 from hushgrid.errors import ConfigurationError
 from hushgrid.extras import not_installed
 from testbed.households import Truth, read_truth
 
-Floats = npt.NDArray[np.float64]
 _DAY_SECONDS, _HALF_HOUR_SECONDS = 86_400, 1800
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from grid_operator.demand.model import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.balance import BalanceMeter, Days, HonestFit, Losses, track
 from grid_operator.theft.errors import TheftError
 from grid_operator.theft.watch import limit_of, missing_from_alarm, watch

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.home_readings import Gaps, readings_of
+from grid_operator.arrays import Floats
 from grid_operator.demand.baselines import Habit, fit_alpha, habit_begins, habit_of
 from grid_operator.demand.feeder import CappedFeeder
-from grid_operator.demand.model import Floats
 from hushgrid.errors import ConfigurationError
 from testbed.households import constructed_truth, read_truth
 

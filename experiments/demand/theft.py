@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments.demand.detection import FeederWatch, Watched
 from experiments.demand.feeder_rows import FeederStage
+from grid_operator.arrays import Floats
 from grid_operator.demand.feeder import Controlled, Released, control
 from grid_operator.demand.filtering import Sampling
-from grid_operator.demand.model import Floats
 
 
 @dataclass(frozen=True, slots=True)

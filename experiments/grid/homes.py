@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.home_readings import Gaps, HomeReadings, read_all
+from grid_operator.arrays import Floats
 from grid_operator.estimation.pseudo import DAYS_BEFORE, assumed, class_shape
 from grid_operator.network.errors import NetworkError
-from grid_operator.network.feeder import Feeder, Floats, feeder_of
+from grid_operator.network.feeder import Feeder, feeder_of
 from grid_operator.network.files import read_network
 from grid_operator.network.power_flow import Equations, PowerFlow, power_flow
 from grid_operator.network.tables import MeterMap, meters_of, read_meters

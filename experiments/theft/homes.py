@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.home_readings import read_from_midnight
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
 from hushgrid.errors import ConfigurationError
 

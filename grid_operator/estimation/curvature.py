@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.gain import NormalEquations
-from grid_operator.network.feeder import Floats
 
 #: So many steps are remembered.
 _REMEMBERED = 10

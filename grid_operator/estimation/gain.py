@@ -17,9 +17,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
-from grid_operator.network.feeder import Floats
 from grid_operator.network.power_flow import PowerFlow
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.curvature import Curvature
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
 from grid_operator.estimation.gain import NormalEquations
 from grid_operator.estimation.observability import check_observable
-from grid_operator.network.feeder import BASE_VA, Floats
+from grid_operator.network.feeder import BASE_VA
 from grid_operator.network.power_flow import PowerFlow
 from grid_operator.network.sensitivity import sensitivity
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
 
 

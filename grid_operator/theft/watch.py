@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.theft.balance import Days, Innovations
-from grid_operator.theft.densities import Floats
 from grid_operator.theft.errors import TheftError
 
 #: A theft that began longer ago is either found or has become the gain.
