@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from grid_operator.arrays import Floats
 
 
 def laplace_scale(sensitivity: float, epsilon: float) -> float:

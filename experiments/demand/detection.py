@@ -1,7 +1,7 @@
-"""Whether a feeder's balance shows what meters do not report: one function, for what theft does to demand response.
+"""Whether a feeder's balance shows what meters do not report, for what theft does to demand response.
 
-A balance meter of class 0.5 at the feeder, simulated: a gain error that calibration on honest days removes, white noise, and a
-drift of the gain. It says that something is missing and how much, never whose it is.
+The watch is that of `grid_operator.theft`: a balance meter of class 0.5, simulated, whose gain is tracked, and a CUSUM on what that
+does not explain; its days are here windows of N rounds. It says that something is missing and how much, never whose it is.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from grid_operator.demand.model import Floats
+from grid_operator.arrays import Floats
+from grid_operator.theft.balance import BalanceMeter, Days, HonestFit, Losses, track
+from grid_operator.theft.errors import TheftError
+from grid_operator.theft.watch import limit_of, missing_from_alarm, watch
 
-#: Of the balance meter, as fractions: white noise of a half hour, and drift of the gain per square root of a day.
-WHITE, DRIFT_PER_DAY = 0.0025, 0.0003
-#: Of the flow: the part missing that the CUSUM does not count.
-ALLOWANCE = 0.0025
-#: Honest runs from which the threshold is taken.
-_HONEST_RUNS = 2_000
+#: Of the flow: the missing share that the watch is set for.
+_STEP = 0.005
+#: Calibrated on the day before: what is left of the gain's error is what it drifts from then on. Nothing is lost on the way.
+_METER, _NO_LOSSES = BalanceMeter(gain=0.0), Losses(0.0, 0.0)
+#: Honest runs from which the limit is taken, and how often one of them is drawn for it.
+_HONEST_RUNS, _LIMIT_DRAWS = 1_000, 4_000
+#: What a window takes is so many times what its balance may be off by, at least.
+_LEAST_IN_SIGMAS = 10.0
+#: Runs that are worked out side by side.
+_TOGETHER = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,48 +45,53 @@ class Watched:
         return float(late.mean()) + 1 - begun if len(late) else None
 
 
-def watch(
-    flow_kw: Floats, stolen: Floats, interval: int, rounds_per_day: int, false_alarm: float, runs: int, seed: int
-) -> Watched:
-    """Compare the balance with what is reported, window by window, until the CUSUM of what is missing passes its threshold.
+class FeederWatch:
+    """The balance of one feeder, compared with what is reported at the end of every window.
 
-    stolen: of each round's flow, the part that is not reported, (rounds,).
-    The threshold is passed in a `false_alarm` fraction of honest stretches of this length (simulated). From the alarm on, `found` is
-    what was missing on average since the CUSUM last was 0. Control moves balance and reports alike, so the uncontrolled flow will do.
+    Control moves balance and reports alike, so the uncontrolled flow will do.
     """
-    honest, _, _ = _cusum(
-        flow_kw, np.zeros_like(flow_kw), interval, rounds_per_day, _HONEST_RUNS, np.random.default_rng([seed, 1])
-    )
-    threshold = float(np.quantile(honest.max(axis=0), 1 - false_alarm))
-    level, since, counted = _cusum(flow_kw, stolen, interval, rounds_per_day, runs, np.random.default_rng([seed, 2]))
-    alarmed = np.maximum.accumulate(level > threshold, axis=0)
-    windows = np.where(alarmed, since / np.maximum(counted, 1), 0.0)
-    found = np.repeat(np.clip(windows, 0.0, 0.99), interval, axis=0)
-    first = np.where(alarmed.any(axis=0), (alarmed.argmax(axis=0) + 1) * interval - 1, -1)
-    whole = np.zeros((len(flow_kw), runs))
-    whole[: len(found)] = found
-    return Watched(first.astype(float), whole)
 
+    def __init__(self, flow_kw: Floats, interval: int, rounds_per_day: int, false_alarm: float, seed: int) -> None:
+        """flow_kw: (rounds,). The limit is passed in a `false_alarm` fraction of honest stretches of this length (simulated).
 
-def _cusum(
-    flow_kw: Floats, stolen: Floats, interval: int, rounds_per_day: int, runs: int, rng: np.random.Generator
-) -> tuple[Floats, Floats, Floats]:
-    """Per whole window and run: the CUSUM's level, the sum of what was missing since it was 0, and over how many windows."""
-    count = len(flow_kw) // interval
-    energy = flow_kw[: count * interval].reshape(count, interval)
-    weights = energy / energy.sum(axis=1, keepdims=True)
-    taken = (weights * stolen[: count * interval].reshape(count, interval)).sum(axis=1)[:, None]
-    white = WHITE * np.sqrt((weights**2).sum(axis=1))[:, None] * rng.standard_normal((count, runs))
-    steps = DRIFT_PER_DAY * np.sqrt(interval / rounds_per_day)
-    gain = np.cumsum(steps * rng.standard_normal((count, runs)), axis=0)
-    missing = 1 - (1 - taken) / ((1 + white) * (1 + gain))
-    level, since, counted = (np.empty((count, runs)) for _ in range(3))
-    now, total, windows = (np.zeros(runs) for _ in range(3))
-    for at in range(count):
-        now = now + missing[at] - ALLOWANCE
-        below = now <= 0
-        now[below] = 0.0
-        total = np.where(below, 0.0, total + missing[at])
-        windows = np.where(below, 0.0, windows + 1)
-        level[at], since[at], counted[at] = now, total, windows
-    return level, since, counted
+        TheftError where that is too small to be simulated, or where no window takes more than it feeds back: such windows say nothing.
+        """
+        whole = len(flow_kw) // interval * interval
+        windows = flow_kw[:whole].reshape(-1, interval)
+        self._told = np.flatnonzero(
+            windows.sum(axis=1) > _LEAST_IN_SIGMAS * _METER.white * np.linalg.norm(windows, axis=1)
+        )
+        if not self._told.size:
+            raise TheftError("a feeder that feeds back all the time has no missing share")
+        self._rounds, self._interval, self._seed, self._flow = len(flow_kw), interval, seed, windows[self._told]
+        self._meter_and_fit = _METER.per(interval / rounds_per_day), HonestFit(_NO_LOSSES, 0.0, 0.0)
+        rng = np.random.default_rng([seed, 1])
+        honest: list[Floats] = []
+        for _ in range(_HONEST_RUNS // _TOGETHER):
+            honest += list(
+                watch(track(self._days(self._flow, _TOGETHER, rng), *self._meter_and_fit), _STEP).statistic.T
+            )
+        self._limit = limit_of(honest, len(self._told), false_alarm, _LIMIT_DRAWS, np.random.default_rng([seed, 3]))
+
+    def watch(self, stolen: Floats, runs: int) -> Watched:
+        """stolen: of each round's flow, the part that is not reported, (rounds,)."""
+        windows = stolen[: len(stolen) // self._interval * self._interval].reshape(-1, self._interval)
+        reported = self._flow * (1 - windows[self._told])
+        days = self._days(reported, runs, np.random.default_rng([self._seed, 2]))
+        innovations = track(days, *self._meter_and_fit)
+        watched = watch(innovations, _STEP)
+        share = missing_from_alarm(days, innovations, watched, self._limit)
+        alarmed = watched.statistic >= self._limit
+        ends = (self._told[alarmed.argmax(axis=0)] + 1) * self._interval - 1
+        latest = np.searchsorted(self._told, np.arange(len(windows)), side="right") - 1  # window that said something
+        said = np.where(latest[:, None] >= 0, share[latest], 0.0)
+        found = np.zeros((self._rounds, runs))
+        found[: windows.size] = np.repeat(np.clip(said, 0.0, 0.99), self._interval, axis=0)
+        return Watched(np.where(alarmed.any(axis=0), ends, -1).astype(float), found)
+
+    def _days(self, reported: Floats, runs: int, rng: np.random.Generator) -> Days:
+        """What so many balance meters say is missing, window by window."""
+        meter = self._meter_and_fit[0]
+        expected = Days.of(self._flow, reported, _NO_LOSSES, meter)
+        seen = [Days.of(meter.measured(self._flow, rng), reported, _NO_LOSSES, meter).share for _ in range(runs)]
+        return Days(np.stack(seen, axis=1), expected.variance, expected.flow)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.home_readings import Gaps, readings_of
+from grid_operator.arrays import Floats
 from grid_operator.demand.baselines import Habit, fit_alpha, habit_begins, habit_of
 from grid_operator.demand.feeder import CappedFeeder
-from grid_operator.demand.model import Floats
 from hushgrid.errors import ConfigurationError
-from testbed.households import Truth, constructed_truth, read_truth
+from testbed.households import constructed_truth, read_truth
 
 #: Days of constructed homes.
 CONSTRUCTED_DAYS = 70
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def read_homes(data: Path | None, grid: Path | None, meters: int, seed: int) -> 
         truth = constructed_truth(meters, CONSTRUCTED_DAYS * 48, seed=seed)
     else:
         truth = read_truth(data, meters if grid is None else grid_meters(grid), None, None)
-    if _DAY_SECONDS % truth.interval_seconds:
-        raise ConfigurationError(f"intervals of {truth.interval_seconds} s do not divide the day")
-    return _whole_days(truth)
+    read = readings_of(truth).whole_days()
+    kilowatts = read.filled(Gaps.NEAREST_DAY).watt_hours * (3600 / read.interval_seconds / 1000)
+    return Homes(kilowatts, read.first_round, read.slots_per_day, read.label, read.gaps)
 
 
 def grid_meters(path: Path) -> list[str]:
@@ -84,28 +84,3 @@ def grid_meters(path: Path) -> list[str]:
     if not found or not all(isinstance(meter, str) for meter in found) or len(set(found)) < len(found):
         raise ConfigurationError(f"{path}: each load has to name a meter of its own")
     return found
-
-
-def _whole_days(truth: Truth) -> Homes:
-    """From the first UTC midnight on. A reading that is not there is the same round's of the nearest day that has one, and counted."""
-    day = _DAY_SECONDS // truth.interval_seconds
-    late = -truth.first_round % day
-    rounds = (truth.rounds - late) // day * day
-    if rounds <= 0:
-        raise ConfigurationError("the readings hold no whole day")
-    kilowatts = 3600 / truth.interval_seconds / 1000
-    columns, estimated = [], 0
-    for meter in truth.meters:
-        said = truth.values[meter][late : late + rounds]
-        column = np.array([np.nan if wh is None else wh for wh in said], dtype=float).reshape(-1, day)
-        for at_day, at in np.argwhere(np.isnan(column)):
-            there = np.flatnonzero(~np.isnan(column[:, at]))
-            if not len(there):
-                raise ConfigurationError(f"meter {meter} has no reading of round {at} on any day")
-            estimated += 1
-            truly = there[np.argmin(np.abs(there - at_day))]
-            said_then = truth.values[meter][late + truly * day + at]
-            if said_then is not None:
-                column[at_day, at] = said_then
-        columns.append(column.ravel() * kilowatts)
-    return Homes(np.stack(columns, axis=1), truth.first_round + late, day, truth.label, estimated)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.demand.closed import half_width, largest_interval, probability_inside, rms_above, total_variance
 from grid_operator.demand.control import ControlLimits
 from grid_operator.demand.filtering import Sampling, worst_variance
-from grid_operator.demand.model import FlexibleLoads, Floats, SigmaReading, mean_after, offsets, variance_after
+from grid_operator.demand.model import FlexibleLoads, SigmaReading, mean_after, offsets, variance_after
 from grid_operator.demand.simulation import Programme, ShareRule, simulate
 
 #: Eq. 37, and the horizon K of the text. Y* is printed as 949482 and read as 94.9482: Y_b = 25 would be nothing beside the other.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.demand.detection import Watched, watch
+from experiments.demand.detection import FeederWatch, Watched
 from experiments.demand.feeder_rows import FeederStage
+from grid_operator.arrays import Floats
 from grid_operator.demand.feeder import Controlled, Released, control
 from grid_operator.demand.filtering import Sampling
-from grid_operator.demand.model import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class _Played:
     watched: Watched
 
 
-def peak_rows(stage: FeederStage, stolen: Sequence[float], begun: int, false_alarm: float) -> list[PeakRow]:
-    """The peak against the stolen share, points of every round. begun: the round in which theft begins."""
+def peak_rows(stage: FeederStage, stolen: Sequence[float], begun: int, balance: FeederWatch) -> list[PeakRow]:
+    """The peak against the stolen share, points of every round. begun: the round in which theft begins; balance: of every round."""
     device = control(stage.feeder, Released(), stage.cap, np.random.default_rng(stage.seed)).peak_kw
     highest = float(stage.feeder.demand_kw[1:].max())
     found = []
     for share in stolen:
-        both = _played(stage, share, begun, 1, false_alarm)
+        both = _played(stage, share, begun, 1, balance)
         delay = both.watched.mean_delay_rounds(begun)
         found.append(
             PeakRow(
@@ -111,18 +111,18 @@ def profit_rows(
     stage: FeederStage,
     stolen: Sequence[float],
     begun: int,
-    intervals: Sequence[int],
+    balances: Mapping[int, FeederWatch],
     money: Money,
     false_alarm: float,
     scores: Sequence[tuple[float, float]],
 ) -> list[ProfitRow]:
-    """Theft, demand response and N in one table. scores: the proxy scores of each interval, from own windows and from all homes'."""
+    """Theft, demand response and N in one table. balances: of each N; scores: the proxy scores of each, from own windows and all homes'."""
     hours = 24 / stage.rounds_per_day
     alone = stage.feeder.demand_kw[1:, None]
     found = []
-    for interval, (own, total) in zip(intervals, scores, strict=True):
+    for (interval, balance), (own, total) in zip(balances.items(), scores, strict=True):
         for share in stolen:
-            both = _played(stage, share, begun, interval, false_alarm)
+            both = _played(stage, share, begun, interval, balance)
             rho = both.watched.alarm_fraction
             flow, taken = both.detected.flow_kw, both.stolen[1:]
             found.append(
@@ -135,13 +135,13 @@ def profit_rows(
     return found
 
 
-def _played(stage: FeederStage, share: float, begun: int, interval: int, false_alarm: float) -> _Played:
+def _played(stage: FeederStage, share: float, begun: int, interval: int, balance: FeederWatch) -> _Played:
     """The feeder with that share stolen from a round on, without and with what its balance finds added again."""
     feeder, released = stage.feeder, Released(Sampling.SUM if interval > 1 else Sampling.POINT, interval)
     demand = feeder.demand_kw
     stolen = np.where(np.arange(len(demand)) >= begun, share, 0.0)
     rng = np.random.default_rng(stage.seed)
     undetected = control(feeder, released, stage.cap, rng, 1, 1 - stolen)
-    watched = watch(demand, stolen, interval, stage.rounds_per_day, false_alarm, stage.runs, stage.seed)
+    watched = balance.watch(stolen, stage.runs)
     mended = (1 - stolen)[:, None] / (1 - watched.found)
     return _Played(stolen, undetected, control(feeder, released, stage.cap, rng, stage.runs, mended), watched)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from experiments.demand.command import home_options
+from experiments.demand.detection import FeederWatch
 from experiments.demand.feeder_rows import FeederStage, cap_of, proxy_rows
 from experiments.demand.homes import read_homes
 from experiments.demand.theft import Money, PeakRow, ProfitRow, peak_rows, profit_rows
@@ -79,10 +80,14 @@ def _play(folder: ResultFolder, terminal: Terminal, chosen: dict[str, Any]) -> N
     stage = FeederStage(feeder, cap, homes.rounds_per_day, runs, seed)
     scores = proxy_rows(homes, slice(first, first + days), intervals, 0.0, seed)
     begun = _begun(chosen, homes.rounds_per_day)
-    peaks = peak_rows(stage, stolen, begun, chosen["false_alarm"])
-    profits = profit_rows(
-        stage, stolen, begun, intervals, money, chosen["false_alarm"], [(row.own_auc, row.feeder_auc) for row in scores]
-    )
+    balances = {
+        interval: FeederWatch(feeder.demand_kw, interval, homes.rounds_per_day, chosen["false_alarm"], seed)
+        for interval in dict.fromkeys([1, *intervals])
+    }
+    peaks = peak_rows(stage, stolen, begun, balances[1])
+    asked = {interval: balances[interval] for interval in intervals}
+    own_and_all = [(row.own_auc, row.feeder_auc) for row in scores]
+    profits = profit_rows(stage, stolen, begun, asked, money, chosen["false_alarm"], own_and_all)
     terminal.say(
         f"{homes.power_kw.shape[1]} homes {homes.label}; {homes.estimated:,} readings are missing and are those of the nearest day; days "
         f"{first} to {first + days - 1}; alpha {feeder.alpha:.2f} fitted on the days from {first} on; "

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from experiments.home_readings import Gaps, HomeReadings, read_all
+from grid_operator.arrays import Floats
 from grid_operator.estimation.pseudo import DAYS_BEFORE, assumed, class_shape
 from grid_operator.network.errors import NetworkError
-from grid_operator.network.feeder import Feeder, Floats, feeder_of
+from grid_operator.network.feeder import Feeder, feeder_of
 from grid_operator.network.files import read_network
 from grid_operator.network.power_flow import Equations, PowerFlow, power_flow
 from grid_operator.network.tables import MeterMap, meters_of, read_meters
 from hushgrid.errors import ConfigurationError
 
 SLOTS_A_DAY = 48
+#: A half hour's mean.
+_WATTS_PER_WH = 2.0
 #: London's homes were not metered for reactive power: constructed.
 POWER_FACTOR = 0.95
 TANGENT = float(np.tan(np.arccos(POWER_FACTOR)))
@@ -47,10 +48,29 @@ def lived_in(grid: Path, meters: Path | None, homes: Path, *, first_day: int, da
         network = read_network(grid)
         placed = meters_of(network) if meters is None else read_meters(meters, network)
         feeder = feeder_of(network)
-        names, power, start = _power(homes)
-        return _lived_in(feeder, placed, names, factor * power, start, first_day, days)
+        return _lived_in(feeder, placed, read_all(homes), factor, first_day, days)
     except (NetworkError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
+
+
+def whole_file(grid: Path, homes: Path) -> tuple[Feeder, Floats, Floats]:
+    """A grid, and what each of its nodes takes in every slot of the file: watts and vars, (slots, n). ConfigurationError."""
+    try:
+        network = read_network(grid)
+        feeder, placed = feeder_of(network), meters_of(network)
+    except NetworkError as error:
+        raise ConfigurationError(str(error)) from None
+    watts = feeder.at_nodes([feeder.node(node) for node in placed.nodes], _of_the_grid(read_all(homes), placed))
+    return feeder, watts, TANGENT * watts
+
+
+def _of_the_grid(readings: HomeReadings, placed: MeterMap) -> Floats:
+    """Watts of the grid's homes, (slots, homes); a gap is the home's mean."""
+    known = set(readings.names)
+    missing = [meter for meter in placed.meters if meter not in known]
+    if missing:
+        raise ConfigurationError(f"meter {missing[0]} of the grid is not among the homes ({len(missing)} such meters)")
+    return np.asarray(_WATTS_PER_WH * readings.of(placed.meters).filled(Gaps.MEAN).watt_hours)
 
 
 def printed_errors(lived: LivedIn) -> list[dict[str, object]]:
@@ -64,32 +84,11 @@ def printed_errors(lived: LivedIn) -> list[dict[str, object]]:
     return found
 
 
-def _power(path: Path) -> tuple[list[str], Floats, datetime]:
-    """Meters, mean watts (slots, meters) with nan where nothing was read, and when the first slot starts (UTC)."""
-    try:
-        table = pq.read_table(path, columns=["meter_id", "start_utc", "wh"])
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigurationError(f"{path}: {error}".splitlines()[0]) from None
-    ids = table["meter_id"].combine_chunks().dictionary_encode() if not pa.types.is_dictionary(
-        table["meter_id"].type
-    ) else table["meter_id"].combine_chunks()  # fmt: skip
-    names = ids.dictionary.to_pylist()
-    column = ids.indices.to_numpy()
-    watts = 2.0 * table["wh"].to_numpy(zero_copy_only=False).astype(np.float64)
-    counts = np.bincount(column, minlength=len(names))
-    if len(set(counts.tolist())) != 1 or len(watts) == 0:
-        raise ConfigurationError(f"{path}: its meters have different numbers of half hours")
-    order = np.argsort(column, kind="stable")
-    return names, watts[order].reshape(len(names), -1).T, table["start_utc"][0].as_py()
-
-
 def _lived_in(
-    feeder: Feeder, placed: MeterMap, names: list[str], power: Floats, start: datetime, first_day: int, days: int
+    feeder: Feeder, placed: MeterMap, readings: HomeReadings, factor: float, first_day: int, days: int
 ) -> LivedIn:
-    known = set(names)
-    missing = [meter for meter in placed.meters if meter not in known]
-    if missing:
-        raise ConfigurationError(f"meter {missing[0]} of the grid is not among the homes ({len(missing)} such meters)")
+    own = _of_the_grid(readings, placed)
+    names, start, power = readings.names, readings.start, factor * _WATTS_PER_WH * readings.watt_hours
     count = start.hour * 2 + start.minute // 30 + np.arange(len(power))
     weekend = (start.weekday() + count // SLOTS_A_DAY) % 7 >= 5
     begin = first_day * SLOTS_A_DAY
@@ -111,8 +110,7 @@ def _lived_in(
         power[before][:, sample], means[sample], count[before] % SLOTS_A_DAY, weekend[before], SLOTS_A_DAY
     )
     values, sigmas = assumed(shape, means[columns], count[used] % SLOTS_A_DAY, weekend[used])
-    watts = power[used][:, columns]
-    watts = np.where(np.isnan(watts), means[columns], watts)
+    watts = factor * own[used]
     nodes = tuple(feeder.node(node) for node in placed.nodes)
     reactive = TANGENT * watts
     truth = power_flow(feeder, feeder.at_nodes(nodes, watts), feeder.at_nodes(nodes, reactive))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.grid.homes import LivedIn
-from grid_operator.network.feeder import Floats
+from grid_operator.arrays import Floats
 from grid_operator.network.power_flow import power_flow
 from hushgrid.errors import ConfigurationError
 

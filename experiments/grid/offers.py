@@ -10,13 +10,14 @@ import numpy as np
 
 from experiments.grid.homes import TANGENT, LivedIn
 from grid_operator import noise
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.estimation.measurements import GridQuantity, Measured, measured, of_each_load, of_group
 from grid_operator.estimation.noise import group_sigma, reading_sigma
 from grid_operator.market.privacy import printed_noise
 from grid_operator.market.scene import CLASS_FRACTION
-from grid_operator.network.feeder import Feeder, Floats
+from grid_operator.network.feeder import Feeder
 
 MODES = ("none", "individual", "group", "exact", "paper")
 #: Wh a half hour that no London home exceeds: a single phase of 60 A. Mean watts are twice that.

@@ -21,12 +21,11 @@ from experiments.pairwise.table import (
     published_fresh,
     uniform_readings,
 )
+from grid_operator.arrays import Floats
 from hushgrid.core import pairwise_published
 from hushgrid.core.schedule import Window
 from hushgrid.wire.model import Variant
 from meter_agent.masked import isolated
-
-Floats = NDArray[np.float64]
 
 #: Bins per axis of the estimate, and blocks of rounds from which its error is taken.
 BINS = 32

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.pairwise.table import Edge
+from grid_operator.arrays import Floats
 from hushgrid.core.pairwise_published import public_hash
-
-Floats = NDArray[np.float64]
 
 #: Joint steps per pair, then steps per row alone, after which a row goes unanswered. A wrong step is usually taken back
 #: by a later one.

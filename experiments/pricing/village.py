@@ -15,13 +15,13 @@ import numpy as np
 from experiments.grid.homes import TANGENT, LivedIn
 from experiments.grid.offers import COUNTED, FEWEST, SENSITIVITY_WATTS, THRESHOLD, HomesOffer, beginnings, rows_of
 from experiments.pricing.tables import PAPER
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import estimate, estimated_flow
 from grid_operator.market.placement import Placing
 from grid_operator.market.privacy import nodes_factor
 from grid_operator.market.scene import Scene
 from grid_operator.market.state_error import Targets
-from grid_operator.network.feeder import Floats
 from grid_operator.network.power_flow import PowerFlow
 
 #: Fewest homes whose sum may be told, by devices and by groups.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.theft.homes import SLOTS_PER_DAY, HomeHistories
+from grid_operator.arrays import Floats
 from grid_operator.theft.balance import BalanceMeter, Days, HonestFit, Losses, fit_honest, track
-from grid_operator.theft.densities import Floats
 from grid_operator.theft.watch import BalanceWatch, limit_of, watch
 from hushgrid.errors import ConfigurationError
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from grid_operator.theft.densities import Floats
+from experiments.home_readings import read_from_midnight
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
-from hushgrid.core.schedule import round_start
 from hushgrid.errors import ConfigurationError
-from testbed.households import read_truth
 
 SLOTS_PER_DAY = 48
 _INTERVAL_SECONDS = 1800
@@ -71,21 +69,15 @@ def constructed_homes(count: int, days: int, seed: int) -> HomeHistories:
 def read_homes(data: Path, grid: Path | None, count: int, days: int) -> HomeHistories:
     """Real homes, from the first midnight (UTC) of the file on: those of a feeder's file in its order, or the file's first ones."""
     where = _loads(grid) if grid is not None else None
-    wanted: int | Sequence[str] = count if where is None else list(where)
-    first = round_start(read_truth(data, 1, 1, None).first_round, _INTERVAL_SECONDS)
-    midnight = (first + dt.timedelta(hours=23, minutes=59, seconds=59)).replace(hour=0, minute=0, second=0)
-    truth = read_truth(data, wanted, days * SLOTS_PER_DAY, midnight)
-    if truth.interval_seconds != _INTERVAL_SECONDS:
-        raise ConfigurationError(f"{data}: its intervals are not half hours")
-    names = truth.meters if where is None else tuple(where)
-    readings = np.array([truth.values[name] for name in names], dtype=float)
+    found = read_from_midnight(data, count if where is None else list(where), days, _INTERVAL_SECONDS)
+    names, readings = found.names, np.ascontiguousarray(found.watt_hours.T)
     feeders = (
         tuple(where.values()) if where is not None else tuple(at * 6 // len(names) + 1 for at in range(len(names)))
     )
     silent = [name for name, row in zip(names, readings, strict=True) if not np.isfinite(row).any()]
     if silent:
         raise ConfigurationError(f"{data}: it has no reading of {silent[0]} in these {days} days")
-    return HomeHistories(names, feeders, readings, f"{len(names)} homes {truth.label}")
+    return HomeHistories(names, feeders, readings, f"{len(names)} homes {found.label}")
 
 
 def grouped(homes: HomeHistories, partition: str | None, groups: int, least: int) -> tuple[tuple[int, ...], ...]:

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from experiments.figure_files import panels, save_figure
 
 _COLOURS = {"naive": "#d55e00", "llr-normal": "#767676", "llr": "#0072b2"}
 _NAMES = {"naive": "naive drop", "llr-normal": "likelihood ratio, normal", "llr": "likelihood ratio, Student"}
-_LINES = ("-", "--", ":", "-.")
+_LINES: tuple[Any, ...] = ("-", "--", ":", "-.")
 
 
 def draw(content: Mapping[str, Any], stem: Path) -> list[Path]:
     """Write STEM.png and STEM.svg; their paths."""
-    figure, ((time, theft, privacy),) = panels(3, 14.5, 4.4)
+    figure, ((time, theft, privacy),) = panels(3, 10.8, 3.9)
     rows = content["rows"]
     fractions, lengths = _each(rows, "theft_fraction"), _each(rows, "days")
     fraction = min(fractions, key=lambda each: abs(each - 0.2))
@@ -42,7 +43,14 @@ def draw(content: Mapping[str, Any], stem: Path) -> list[Path]:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    time.legend(frameon=False, fontsize=7, loc="upper left", handlelength=4)
+    for axes in (theft, privacy):
+        axes.set_ylabel("")
+    methods = [Line2D([], [], color=colour, marker="o", markersize=4) for colour in _COLOURS.values()]
+    time.legend(methods, list(_NAMES.values()), frameon=False, fontsize=8, loc="upper left")
+    counts = _each(rows, "groups")
+    meters = [Line2D([], [], color="black", linestyle=line) for line, _ in zip(_LINES, counts, strict=False)]
+    names = [f"{count} balance meter{'s' if count > 1 else ''}" for count in counts]
+    theft.legend(meters, names, frameon=False, fontsize=8, loc="upper left", handlelength=3)
     return save_figure(figure, stem)
 
 
@@ -56,23 +64,14 @@ def _curves(axes: Any, rows: list[Mapping[str, Any]], key: str) -> None:
             points = sorted(
                 (row[key], row["top3"]) for row in rows if row["groups"] == groups and row["method"] == method
             )
-            label = f"{_NAMES[method]}, {groups} group{'s' if groups > 1 else ''}"
-            axes.plot(*zip(*points, strict=True), "o", linestyle=line, color=colour, markersize=4, label=label)
+            axes.plot(*zip(*points, strict=True), "o", linestyle=line, color=colour, markersize=4)
 
 
 def _privacy(axes: Any, rows: list[Mapping[str, Any]]) -> None:
     epsilons = _each(rows, "epsilon")
     for line, groups in zip(_LINES, _each(rows, "groups"), strict=False):
         found = {row["epsilon"]: row["top3"] for row in rows if row["groups"] == groups}
-        label = f"{groups} group{'s' if groups > 1 else ''}"
-        axes.plot(
-            range(len(epsilons)),
-            [found[each] for each in epsilons],
-            "o",
-            linestyle=line,
-            color=_COLOURS["llr"],
-            label=label,
-        )
+        values = [found[each] for each in epsilons]
+        axes.plot(range(len(epsilons)), values, "o", linestyle=line, color=_COLOURS["llr"], markersize=4)
     axes.set_xticks(range(len(epsilons)), ["exact" if each is None else f"{each:g}" for each in epsilons])
-    axes.set_xlabel("epsilon of each half hour of the group's sum")
-    axes.legend(frameon=False, fontsize=8, handlelength=4)
+    axes.set_xlabel("epsilon of each half hour of a sum")

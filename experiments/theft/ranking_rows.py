@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.theft.calibration import Case, Posterior, SureClaims, Suspicion, suspicions
-from grid_operator.theft.densities import Floats
 from grid_operator.theft.ranking import Missing, Tail, expectation, log_ratios, naive_drops
 from grid_operator.theft.windows import History, HitRate, Mix, TrialWindow, WindowPlan, draw_windows, paired_ratio
 

@@ -9,7 +9,7 @@ import enum
 
 import numpy as np
 
-from grid_operator.demand.model import Floats
+from grid_operator.arrays import Floats
 
 
 class Habit(enum.StrEnum):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grid_operator.demand.model import FlexibleLoads, Floats
+from grid_operator.arrays import Floats
+from grid_operator.demand.model import FlexibleLoads
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from grid_operator import noise
+from grid_operator.arrays import Floats
 from grid_operator.demand.closed import half_width
 from grid_operator.demand.filtering import Sampling, WindowFilter
-from grid_operator.demand.model import FlexibleLoads, Floats
+from grid_operator.demand.model import FlexibleLoads
 
 
 class Act(enum.StrEnum):

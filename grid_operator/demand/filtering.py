@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.demand.closed import total_variance
-from grid_operator.demand.model import FlexibleLoads, Floats, variance_after
+from grid_operator.demand.model import FlexibleLoads, variance_after
 
 #: Windows after which a filter's uncertainty has to repeat itself.
 _MOST_WINDOWS = 100_000

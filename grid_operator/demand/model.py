@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from grid_operator.arrays import Floats
 
 
 class SigmaReading(enum.StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
-from grid_operator.demand.model import Floats
+from grid_operator.arrays import Floats
 
 
 def above_median_auc(readings: Floats, released: Floats) -> float:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.demand.control import FREE, ControlLimits, baseline_shares, order, printed_shares, share_out
-from grid_operator.demand.model import FlexibleLoads, Floats, offsets
+from grid_operator.demand.model import FlexibleLoads, offsets
 
 
 class ShareRule(enum.StrEnum):

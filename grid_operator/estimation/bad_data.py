@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import chi2
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import Estimate
-from grid_operator.network.feeder import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.errors import EstimationError
 from grid_operator.estimation.measurements import GridQuantity, Measured
 from grid_operator.network.errors import NetworkError
-from grid_operator.network.feeder import BASE_VA, Feeder, Floats
+from grid_operator.network.feeder import BASE_VA, Feeder
 from grid_operator.network.power_flow import PowerFlow, power_flow
 from grid_operator.network.sensitivity import LoadOrder, Sensitivity, sensitivity
 

@@ -12,13 +12,14 @@ The covariance of the state is diag(D^-1, 0) - B K^-1 B' with K the matrix above
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
-from grid_operator.network.feeder import Floats
 from grid_operator.network.power_flow import PowerFlow
 
 
@@ -75,6 +76,7 @@ class NormalEquations:
         self._inverse = np.where(self._covered, 1 / np.where(self._covered, own, 1.0), 0.0)
         self._gradient, self._first = gradient, slots.start
 
+    @cached_property
     def _core(self) -> tuple[Floats, Floats]:
         """K^-1, and D^-1 A_c' (slots, states, rows)."""
         passed = self._inverse[:, :, None] * self._slopes.transpose(0, 2, 1)
@@ -98,20 +100,33 @@ class NormalEquations:
         except np.linalg.LinAlgError:
             raise EstimationError(f"slots from {self._first}: the measurements do not determine the state") from None
 
+    def pull(self) -> Floats:
+        """H' W (z - h(x)), (slots, states): half of how fast J falls with each state."""
+        return np.asarray(self._gradient + ((self._apart / self._variances)[:, None, :] @ self._slopes)[:, 0])
+
     def step(self) -> Floats:
         """dx, (slots, states)."""
-        core, passed = self._core()
-        alone = self._inverse * self._gradient
-        right = np.zeros(core.shape[:2])
-        right[:, : self._apart.shape[1]] = self._apart - np.einsum("sij,sj->si", self._slopes, alone)
+        return self._solved(self._gradient, self._apart, np.zeros(int((~self._covered).sum())))
+
+    def step_of(self, pull: Floats) -> Floats:
+        """The same for another right side, (slots, states)."""
+        return self._solved(pull, np.zeros_like(self._apart), -pull[:, ~self._covered])
+
+    def _solved(self, single: Floats, apart: Floats, bare: Floats) -> Floats:
+        """dx where single rows pull by g = `single`, the others are `apart`, and `bare` stands below on the right."""
+        core, passed = self._core
+        rows, alone = apart.shape[1], self._inverse * single
+        right = np.empty(core.shape[:2])
+        right[:, :rows] = apart - np.einsum("sij,sj->si", self._slopes, alone)
+        right[:, rows:] = bare
         solved = np.einsum("sij,sj->si", core, right)
-        step = alone + np.einsum("sij,sj->si", passed, solved[:, : self._apart.shape[1]])
-        step[:, ~self._covered] = solved[:, self._apart.shape[1] :]
+        step = alone + np.einsum("sij,sj->si", passed, solved[:, :rows])
+        step[:, ~self._covered] = solved[:, rows:]
         return np.asarray(step)
 
     def covariance(self) -> Covariance:
         """Of the state, where these equations are those of the solution."""
-        core, passed = self._core()
+        core, passed = self._core
         unit = np.eye(self._inverse.shape[1])[:, ~self._covered]
         low = np.concatenate([passed, np.broadcast_to(unit, (len(core), *unit.shape))], axis=2)
         return Covariance(self._inverse, low, core)

@@ -12,21 +12,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
+from grid_operator.estimation.curvature import Curvature
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
 from grid_operator.estimation.gain import NormalEquations
 from grid_operator.estimation.observability import check_observable
-from grid_operator.network.feeder import BASE_VA, Floats
+from grid_operator.network.feeder import BASE_VA
 from grid_operator.network.power_flow import PowerFlow
 from grid_operator.network.sensitivity import sensitivity
 
 #: No state, per unit of 1 MVA, moves by more than this in the last step.
 TOLERANCE = 1e-11
-MOST_STEPS = 60
+MOST_STEPS = 200
 CHUNK_SLOTS = 128
 _MOST_HALVINGS = 25
 #: J that falls by less, in parts of 1 + J, has come to its end, too.
 _NO_BETTER = 1e-13
+#: J that rises by no more than that is no worse: flows are swept to 1e-12 only.
+_NO_WORSE = 1e-11
 #: A residual that no other measurement checks: what is left of its variance, as a fraction.
 _UNCHECKED = 1e-9
 
@@ -78,26 +82,29 @@ def solve(
 ) -> tuple[Floats, PowerFlow]:
     """Gauss-Newton from x; reweighted: factors (slots, rows) on the weights. A step that fits worse is halved until it does not.
 
-    EstimationError where it comes to no end; fewer `most_steps` than usual end where they end.
+    A slot that has come to its end stays there. EstimationError where one comes to none; fewer `most_steps` than usual end where they end.
     """
     flow = model.solved(x, slots)
     misfit = _misfit(model, slots, x, flow, reweighted)
+    curvature, ended = Curvature(), np.zeros(len(x), dtype=np.bool_)
     for _ in range(most_steps):
-        step = NormalEquations(model, slots, x, flow, reweighted).step()
+        step = curvature.step(NormalEquations(model, slots, x, flow, reweighted))
+        step[ended] = 0.0
         for _ in range(_MOST_HALVINGS):
             there = model.solved(x + step, slots)
             after = _misfit(model, slots, x + step, there, reweighted)
-            worse = (after > misfit * (1 + 1e-9) + 1e-9) & (np.abs(step).max(axis=1) > TOLERANCE)
+            worse = (after > misfit + _NO_WORSE * (1 + misfit)) & (np.abs(step).max(axis=1) > TOLERANCE)
             if not worse.any():
                 break
             step = np.where(worse[:, None], step / 2, step)
+        curvature.took(step)
         better = misfit - after
         x, flow, misfit = x + step, there, after
-        moved = np.where(better < _NO_BETTER * (1 + misfit), 0.0, np.abs(step).max(axis=1))
-        if moved.max() < TOLERANCE:
+        ended |= (better < _NO_BETTER * (1 + misfit)) | (np.abs(step).max(axis=1) < TOLERANCE)
+        if ended.all():
             return x, flow
     if most_steps == MOST_STEPS:
-        raise EstimationError(f"slot {slots.start + int(np.argmax(moved))}: no end after {MOST_STEPS} steps")
+        raise EstimationError(f"slot {slots.start + int(np.argmin(ended))}: no end after {MOST_STEPS} steps")
     return x, flow
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.errors import EstimationError
-from grid_operator.network.feeder import Feeder, Floats
+from grid_operator.network.feeder import Feeder
 
 
 class GridQuantity(enum.Enum):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
 from grid_operator.estimation.measurements import GridQuantity
-from grid_operator.network.feeder import Floats
 from grid_operator.network.sensitivity import sensitivity
 
 #: States as large as they are expected, so that ranks mean something: 1 % of a squared voltage, 1 kW, 1 kvar.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.errors import EstimationError
-from grid_operator.network.feeder import Floats
 
 #: How long before the estimated slots a class is looked at.
 DAYS_BEFORE = 28

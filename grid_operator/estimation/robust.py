@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.least_squares import CHUNK_SLOTS, solve
 from grid_operator.estimation.observability import check_observable
-from grid_operator.network.feeder import BASE_VA, Floats
+from grid_operator.network.feeder import BASE_VA
 from grid_operator.network.power_flow import PowerFlow
 
 #: Residuals below so many sigma count as squares; made smaller step by step, so that the way there is smooth.

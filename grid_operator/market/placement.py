@@ -19,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.market.errors import MarketError
 from grid_operator.market.scene import LEAST_READING, Scene
 from grid_operator.market.state_error import Targets
-from grid_operator.network.feeder import BASE_VA, Floats
+from grid_operator.network.feeder import BASE_VA
 from grid_operator.network.power_flow import PowerFlow, power_flow
 from grid_operator.network.sensitivity import LoadOrder, Sensitivity, sensitivity
 

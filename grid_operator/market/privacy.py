@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from grid_operator import noise
+from grid_operator.arrays import Floats
 from grid_operator.market.errors import MarketError
-from grid_operator.network.feeder import Floats
 
 
 @dataclass(frozen=True, slots=True)

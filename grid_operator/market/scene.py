@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grid_operator.arrays import Floats
 from grid_operator.market.errors import MarketError
-from grid_operator.network.feeder import Feeder, Floats
+from grid_operator.network.feeder import Feeder
 
 #: Of a class 0.5 device: 0.5 % at most, so evenly spread, as a standard deviation.
 CLASS_FRACTION = 0.005 / math.sqrt(3)

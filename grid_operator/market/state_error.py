@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from grid_operator import noise
+from grid_operator.arrays import Floats
 from grid_operator.market.campaign import Campaign, Offer
 from grid_operator.market.errors import MarketError
 from grid_operator.market.privacy import Attitude, laplace_scale, printed_noise
 from grid_operator.market.scene import LEAST_READING, Scene
-from grid_operator.network.feeder import BASE_VA, Floats
+from grid_operator.network.feeder import BASE_VA
 from grid_operator.network.power_flow import PowerFlow, power_flow
 from grid_operator.network.sensitivity import LoadOrder, sensitivity
 

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from grid_operator.arrays import Floats
 from grid_operator.network.errors import NetworkError
 from grid_operator.network.model import GridLine, GridTransformer, Network
-
-Floats = npt.NDArray[np.float64]
 
 #: Three-phase power that is 1 per unit, in VA.
 BASE_VA = 1e6

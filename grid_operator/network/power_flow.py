@@ -22,8 +22,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from grid_operator.arrays import Floats
 from grid_operator.network.errors import NetworkError
-from grid_operator.network.feeder import BASE_VA, Feeder, Floats
+from grid_operator.network.feeder import BASE_VA, Feeder
 
 #: Sweeps end when no squared voltage (per unit) moves by more than this.
 TOLERANCE = 1e-12

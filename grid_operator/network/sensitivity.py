@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from grid_operator.network.feeder import BASE_VA, Feeder, Floats
+from grid_operator.arrays import Floats
+from grid_operator.network.feeder import BASE_VA, Feeder
 from grid_operator.network.power_flow import PowerFlow
 
 

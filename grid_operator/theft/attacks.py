@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from grid_operator.theft.densities import Density, Floats
+from grid_operator.arrays import Floats
+from grid_operator.theft.densities import Density
 from grid_operator.theft.errors import TheftError
 from grid_operator.theft.tilt import check_theft, tilted
 

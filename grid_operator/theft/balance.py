@@ -6,11 +6,11 @@ so the gain is tracked by a Kalman filter of one state; what it does not explain
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
 
 
@@ -29,6 +29,10 @@ class BalanceMeter:
     def __post_init__(self) -> None:
         if not all(0 <= part < 0.1 for part in (self.gain, self.white, self.drift_per_root_day)) or self.white == 0:
             raise TheftError(f"{self}: errors are fractions below a tenth, and some of the error is white")
+
+    def per(self, days: float) -> BalanceMeter:
+        """The same where what is called a day is so many days: a window of some slots."""
+        return replace(self, drift_per_root_day=self.drift_per_root_day * days**0.5)
 
     def measured(self, flow: Floats, rng: np.random.Generator) -> Floats:
         """What it says of a true flow. flow: Wh, days x slots. Simulated."""
@@ -86,7 +90,10 @@ def fit_honest(balance: Floats, reported: Floats, meter: BalanceMeter) -> Honest
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """A day each. share: what is missing, of what flowed, after losses; variance: of the balance meter's white error in it; flow: Wh."""
+    """A day each. share: what is missing, of what flowed, after losses; variance: of the balance meter's white error in it; flow: Wh.
+
+    share may be of several runs of one meter, (days, runs).
+    """
 
     share: Floats
     variance: Floats
@@ -109,7 +116,9 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Innovations:
-    """What the tracked gain does not explain. error: of each day; variance: its own; taken: how much of it the tracker believes."""
+    """What the tracked gain does not explain. error: of each day, or (days, runs); variance: its own; taken: how much of it the tracker
+    believes.
+    """
 
     error: Floats
     variance: Floats
@@ -122,13 +131,13 @@ class Innovations:
 
 def track(days: Days, meter: BalanceMeter, fit: HonestFit) -> Innovations:
     """A Kalman filter: the gain is a random walk with the meter's drift, from the fitted one on; each day's share measures it."""
-    error, variance, taken = (np.zeros_like(days.share) for _ in range(3))
-    gain, spread = fit.gain, fit.gain_variance
+    error, variance, taken = np.zeros_like(days.share), np.zeros(len(days.share)), np.zeros(len(days.share))
+    gain, spread = np.full(days.share.shape[1:], fit.gain), fit.gain_variance
     for day, (share, white) in enumerate(zip(days.share, days.variance, strict=True)):
         spread += meter.drift_per_root_day**2
         variance[day] = spread + white
         error[day] = share - gain
         taken[day] = spread / variance[day]
-        gain += taken[day] * error[day]
+        gain = gain + taken[day] * error[day]
         spread *= 1 - taken[day]
     return Innovations(error, variance, taken)

@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
 
 #: A claim above this must be right so often, and so many of them be right at least; else none is shown.

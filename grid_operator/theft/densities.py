@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft, stats
 from scipy.special import logsumexp
 
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
-
-Floats = NDArray[np.float64]
 
 
 class Density(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 from scipy.special import ndtr, ndtri
 
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
 from grid_operator.theft.errors import TheftError
 
 #: So many amounts stand for all that may be missing.

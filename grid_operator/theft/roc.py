@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from grid_operator.theft.densities import Density, Floats, LatticeSum
+from grid_operator.arrays import Floats
+from grid_operator.theft.densities import Density, LatticeSum
 from grid_operator.theft.errors import TheftError
 from grid_operator.theft.tilt import Tilt
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import toeplitz
 
-from grid_operator.theft.densities import Density, Floats
+from grid_operator.arrays import Floats
+from grid_operator.theft.densities import Density
 from grid_operator.theft.errors import TheftError
 from grid_operator.theft.tilt import Tilt
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from scipy.optimize import brentq
 
-from grid_operator.theft.densities import Density, Floats
+from grid_operator.arrays import Floats
+from grid_operator.theft.densities import Density
 from grid_operator.theft.errors import TheftError
 
 _MOST_DOUBLINGS = 200

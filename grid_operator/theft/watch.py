@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grid_operator.theft.balance import Innovations
-from grid_operator.theft.densities import Floats
+from grid_operator.arrays import Floats
+from grid_operator.theft.balance import Days, Innovations
 from grid_operator.theft.errors import TheftError
 
 #: A theft that began longer ago is either found or has become the gain.
@@ -23,7 +23,7 @@ _MOST_DAYS_BACK = 28
 class BalanceWatch:
     """statistic: of each day, below 0 where nothing speaks for a theft; begun: the day since which it most likely goes on.
 
-    share: how much is missing since, as estimated.
+    share: how much is missing since, as estimated. Of one run (days,), or of several (days, runs).
     """
 
     statistic: Floats
@@ -39,16 +39,41 @@ class BalanceWatch:
 def watch(found: Innovations, step: float) -> BalanceWatch:
     """The statistic of every day. step: the missing share that the watch is set for."""
     check_step(step)
-    days = found.error.size
-    begin, day = np.ogrid[:days, :days]
-    left = np.concatenate([[1.0], 1 - found.taken[:-1]])  # what the gain has not followed of a step, by one day
-    signature = np.where(day >= begin, np.cumprod(np.where(day > begin, left, 1.0), axis=1), 0.0)  # of a step of size 1
-    weight = signature / found.variance
-    score, information = np.cumsum(weight * found.error, axis=1), np.cumsum(weight * signature, axis=1)
-    may = (day >= begin) & (day - begin < _MOST_DAYS_BACK)
-    ratio = np.where(may, step * score - step**2 * information / 2, -np.inf)
-    best, each = np.argmax(ratio, axis=0), np.arange(days)
-    return BalanceWatch(ratio[best, each], best.astype(float), score[best, each] / information[best, each])
+    days = len(found.error)
+    of_day = (slice(None), *[None] * (found.error.ndim - 1))
+    signature, information = np.ones(days), np.zeros(days)  # of a step of size 1, by the day on which it began
+    score, begun, share = (np.zeros_like(found.error) for _ in range(3))
+    largest = np.full_like(found.error, -np.inf)
+    for age in range(min(days, _MOST_DAYS_BACK)):
+        begins, now = slice(days - age), slice(age, days)
+        if age:
+            signature[begins] *= (
+                1 - found.taken[age - 1 : -1]
+            )  # what the gain has not followed of a step, by one day more
+        weight = signature[begins] / found.variance[now]
+        score[begins] += weight[of_day] * found.error[now]
+        information[begins] += weight * signature[begins]
+        ratio = step * score[begins] - (step**2 / 2 * information[begins])[of_day]
+        larger = ratio > largest[now]
+        np.copyto(largest[now], ratio, where=larger)
+        np.copyto(begun[now], np.arange(days - age)[of_day], where=larger)
+        np.copyto(share[now], score[begins] / information[begins][of_day], where=larger)
+    return BalanceWatch(largest, begun, share)
+
+
+def missing_from_alarm(days: Days, found: Innovations, watched: BalanceWatch, limit: float) -> Floats:
+    """From each run's first alarm on, what is missing on average since it most likely began; 0 before. (days, runs)
+
+    The gain is then no longer tracked, as it would follow the theft: it stays what it was when that began.
+    """
+    alarmed = np.maximum.accumulate(watched.statistic >= limit, axis=0)
+    each = np.arange(alarmed.shape[1])
+    begun = watched.begun[np.argmax(alarmed, axis=0), each].astype(np.intp)
+    gain = (days.share - found.error)[begun, each]
+    total = np.cumsum(days.share - gain, axis=0)
+    before = np.where(begun > 0, total[begun - 1, each], 0.0)
+    length = np.arange(1, len(total) + 1)[:, None] - begun
+    return np.where(alarmed, (total - before) / np.maximum(length, 1), 0.0)
 
 
 def limit_of(honest: list[Floats], days: int, rate: float, draws: int, rng: np.random.Generator) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.home_readings import Gaps, read_all
 from grid_operator.network.feeder import Feeder, feeder_of
 from grid_operator.network.files import read_network
 from grid_operator.network.model import GridLine, GridLoad, GridNode, GridTransformer, Network
@@ -22,19 +23,8 @@ def village(shared_data: Path) -> Network:
 @pytest.fixture(scope="session")
 def year(shared_data: Path, village: Network) -> np.ndarray:
     """(17520, 57) Wh per half hour of the village's homes in 2013; a gap is the home's mean: constructed where nothing was read."""
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     meters = [load.meter for load in village.loads]
-    table = pq.read_table(
-        shared_data / "lcl2013_300h_year.parquet", columns=["meter_id", "wh"], filters=[("meter_id", "in", meters)]
-    )
-    meter = table["meter_id"].combine_chunks()
-    meter = meter if pa.types.is_dictionary(meter.type) else meter.dictionary_encode()
-    names = np.array(meter.dictionary.to_pylist())[meter.indices.to_numpy()]
-    wh = table["wh"].to_numpy(zero_copy_only=False).astype(float)
-    columns = np.column_stack([wh[names == meter] for meter in meters])
-    return np.where(np.isnan(columns), np.nanmean(columns, axis=0), columns)
+    return read_all(shared_data / "lcl2013_300h_year.parquet").of(meters).filled(Gaps.MEAN).watt_hours
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from scipy.stats import chi2
 from grid_operator.estimation.bad_data import bad_data, p_values
 from grid_operator.estimation.equations import MeasurementModel
 from grid_operator.estimation.errors import EstimationError
+from grid_operator.estimation.gain import NormalEquations
 from grid_operator.estimation.least_squares import estimate
 from grid_operator.estimation.measurements import GridQuantity, Measured, measured, of_each_load, of_group
 from grid_operator.estimation.noise import group_sigma, reading_sigma
@@ -135,6 +136,45 @@ def test_the_covariance_is_the_inverse_of_the_gain_whichever_rows_are_there(made
         unit = np.sqrt(np.diag(found.covariance[5]))
         product = (h.T * weights) @ h @ found.covariance[5]
         assert np.abs(product * unit[:, None] / unit - np.eye(model.states)).max() < 1e-5
+
+
+@pytest.mark.parametrize("apart", [50.0, 1_000.0])
+def test_sums_that_contradict_a_device_come_to_an_end_where_nothing_fits_better(random_feeder, apart):
+    """Sums and devices of 10 W that are `apart` W apart: what is over goes into losses, which are bent, and plain steps come to no end."""
+    made = Constructed(random_feeder, slots=40, seed=4)
+    groups = [
+        of_group(name, GridQuantity.LOAD_WATTS, loads, made.near(made.p[:, loads].sum(axis=1), apart), 10.0)
+        for name, loads in (("six", [0, 1, 2, 3, 4, 5]), ("five", [6, 7, 8, 9, 10]))
+    ]
+    lines = [
+        made.device(kind, place, 10.0) for kind, place in ((WATTS, "line l4"), (WATTS, "line l1"), (VARS, "line l1"))
+    ]
+    volts = [made.device(VOLTS, node, 1e-4) for node in ("feed", "n9", "n5")]
+    model = made.model([*made.head()[1:], *groups, *lines, *volts, *made.loads(3_000.0, pseudo=True)])
+    found, every = estimate(model), slice(0, made.slots)
+    x = np.column_stack([found.flow.squared_voltage[:, 0], found.watts / 1e6, found.vars / 1e6])
+    equations = NormalEquations(model, every, x, found.flow)
+    promised = np.einsum("si,si->s", equations.step(), equations.pull())  # of J, by another plain step
+    assert (promised < 1e-9 * (1 + found.squared_residuals)).all()
+    for part in (1e-4, 1e-2):
+        beside = x + part * made.rng.normal(size=x.shape) * np.column_stack(
+            [np.full(made.slots, 1e-4), found.watts_sigma / 1e6, found.vars_sigma / 1e6]
+        )
+        misfit = ((model.values - model.expected(beside, model.solved(beside, every))) / model.sigmas) ** 2
+        assert (misfit.sum(axis=1) > found.squared_residuals).all()
+
+
+def test_another_pull_moves_the_state_as_the_inverse_of_the_gain_says(made):
+    """Also where no single row speaks of a load."""
+    model = made.model([*made.head(), *(made.device(kind, f"line l{at}", 50.0) for at in range(1, 12) for kind in (WATTS, VARS)),
+                        *made.loads(700.0)[3:]])  # fmt: skip
+    slots = slice(0, 3)
+    x = model.first_state(slots)
+    equations = NormalEquations(model, slots, x, model.solved(x, slots))
+    assert equations.step_of(equations.pull()) == pytest.approx(equations.step(), rel=1e-6)
+    other = made.rng.normal(size=x.shape)
+    moved = np.einsum("sij,sj->si", equations.covariance().whole(), other)
+    assert equations.step_of(other) == pytest.approx(moved, rel=1e-6, abs=1e-12)
 
 
 def test_zero_injections_are_exact(made):
