@@ -35,7 +35,7 @@ NEWEST_TESTS := $(addprefix tests/hushgrid/,conducted core plan statements wire 
   tests/hushgrid/shell/test_transport.py::test_mutual_tls_carries_a_flood_through_a_paused_reader \
   tests/testbed/brokers/test_secure.py::test_a_secure_testbed_gives_exact_sums
 
-.PHONY: environment oracles demo test test-newest newest coverage test-system check bench deb emulation mosquitto brokers format clean lock wheelhouse images containers
+.PHONY: environment oracles demo test test-newest newest coverage test-system check bench deb emulation mosquitto brokers servers format clean lock wheelhouse images containers
 
 environment: $(STAMPS)/dev ## what the checks and the tests need of Python
 
@@ -147,6 +147,13 @@ brokers: mosquitto ## every engine that the conformance tests know; without them
 	  echo "installing NATS server and RabbitMQ"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nats-server rabbitmq-server >/dev/null; \
 	else echo "NATS server and RabbitMQ are not installed (as root, apt-get install nats-server rabbitmq-server)" >&2; fi
+
+servers: ## PostgreSQL, for the tests of the gateway's store; each starts its own and needs no running one
+	@if [ -n "$$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || command -v initdb >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing PostgreSQL"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
+	else echo "PostgreSQL is not installed: its tests are skipped (as root, apt-get install postgresql)" >&2; fi
 
 containers: ## what the tests of containers need: Docker, Compose, and mmdebstrap for stand-ins of images that cannot be pulled
 	@if command -v docker >/dev/null && { command -v docker-compose || docker compose version; } >/dev/null 2>&1 \
