@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.accountant import CAP, DELTA, LEDGERS, beside_brute_force
+from support.gateway.accountant import CAP, DELTA, LEDGERS, beside_brute_force
 
 from privacy_gateway.ledger.balance import BudgetCap, HomeBalance
 from privacy_gateway.ledger.book import ChargeEntry, MemoryLedger, Overdraft, periods_of

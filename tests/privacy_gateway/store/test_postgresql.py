@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from support.accountant import CAP, beside_brute_force
 from support.gateway import hourly
+from support.gateway.accountant import CAP, beside_brute_force
+from support.gateway.postgresql import PostgreSQLServer, postgresql_server, programs
 from support.gateway.stored import charged, put_all, two_at_once
-from support.postgresql import PostgreSQLServer, postgresql_server, programs
 
 from hushgrid.errors import ConfigurationError, JournalError
 from privacy_gateway.ledger.book import ChargeEntry

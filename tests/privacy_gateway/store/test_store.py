@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from support.accountant import CAP, LEDGERS, QUESTIONS, beside_brute_force
 from support.gateway import HOMES, POLICY, ask, hourly, summed
+from support.gateway.accountant import CAP, LEDGERS, QUESTIONS, beside_brute_force
 from support.gateway.stored import Instants, StoredRecords, answer_until_killed, charged, forked, put_all, two_at_once
 
 from hushgrid.errors import ConfigurationError, JournalError

@@ -19,8 +19,8 @@ from privacy_gateway.ledger.price import PrivacyPrice
 from privacy_gateway.store.gateway_store import GatewayStore
 from privacy_gateway.store.tables import BALANCES, CHARGES, COHORTS
 from privacy_gateway.store.written import homes_read
-from support.accountant import CAP
 from support.gateway import HOMES, POLICY, SETTLED, Silent, ask
+from support.gateway.accountant import CAP
 
 #: Each may be asked of `hourly` beside the others.
 QUESTIONS = [
