@@ -25,7 +25,9 @@ log = logging.getLogger("hushgrid.transport")
 _RETRY_FIRST_SECONDS, _RETRY_MOST_SECONDS = 0.1, 10.0
 _STABLE_SECONDS = 5.0
 _RETIRE_PAUSE_SECONDS = 0.05
-_RETIRE_QUIET_SECONDS, _RETIRE_MOST_SECONDS = 0.5, 30.0
+_RETIRE_QUIET_SECONDS, _RETIRE_MOST_SECONDS = 0.5, 300.0
+#: A silence ends a backlog when it is longer than this many of the longest pause within it: a busy broker pauses, too.
+_RETIRE_LONGEST_PAUSES = 4
 
 
 class Session:
@@ -112,14 +114,16 @@ class Session:
         """Return when nothing has come for a while, or in the end anyway: with a subscription NATS also drops what it has not
         sent for it yet.
         """
-        heard, quiet_seconds, seconds = -1, 0.0, 0.0
-        while quiet_seconds < _RETIRE_QUIET_SECONDS and seconds < _RETIRE_MOST_SECONDS:
+        clock = asyncio.get_running_loop().time
+        end, since, longest_seconds, heard = clock() + _RETIRE_MOST_SECONDS, clock(), 0.0, -1
+        while clock() < end:
             await asyncio.sleep(_RETIRE_PAUSE_SECONDS)
-            seconds += _RETIRE_PAUSE_SECONDS
-            now = self.connection
-            still = now is not None and now.quiet and now.heard == heard
-            quiet_seconds = quiet_seconds + _RETIRE_PAUSE_SECONDS if still else 0.0
-            heard = now.heard if now else -1
+            now, seconds = self.connection, clock() - since
+            if now is None or not now.quiet or now.heard != heard:
+                longest_seconds = max(longest_seconds, seconds)
+                since, heard = clock(), now.heard if now else -1
+            elif seconds >= max(_RETIRE_QUIET_SECONDS, _RETIRE_LONGEST_PAUSES * longest_seconds):
+                return
 
     async def _is_read(self, filters: list[str]) -> bool:
         connection = await self.connected()
