@@ -1,11 +1,11 @@
 """A year of a village: the power flow of every half hour beside pandapower's, and its state estimated with how sure it is.
 
-    python benchmarks/power_flow.py [--days 330] [--json OUT]
+    python benchmarks/power_flow.py [--days 30] [--json OUT]
 
-The power flow plays every slot of the file, the estimate all days with four weeks before them, from which it takes what it assumes
-(or `--days` of them). Quote the ratio: both run here, one after the other. pandapower starts each flow at the last solution, in a
-Python of its own (`make oracles`). The estimate has the head's meter, group sums and an assumption for every home; deviations of all
-voltages and loadings are part of it. Exit status 1 when a limit is missed; that of the estimate in seconds is for all those days.
+The power flow plays every slot of the file, the estimate all days with four weeks before them, from which it takes what it assumes.
+Quote the ratio: both run here, one after the other. pandapower starts each flow at the last solution, in a Python of its own (`make
+oracles`). The estimate has the head's meter, group sums and an assumption for every home; deviations of all voltages and loadings are
+part of it. Exit status 1 when a limit is missed. `--days`: both play so many, which is no benchmark and held to no limit.
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ def flow_seconds(feeder: Feeder, watts: Floats, reactive: Floats) -> tuple[float
 def main() -> None:
     """Measure and print; exit status 1 when a limit is missed."""
     parser = argparse.ArgumentParser(description="A year of power flow and state estimation")
-    parser.add_argument("--days", type=int, help="Of the estimate; default: all")
+    parser.add_argument("--days", type=int, help="so many of them, held to no limit; default: all")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     grid, homes = DATA / "grid_kerber_village57.json", DATA / "lcl2013_300h_year.parquet"
     feeder, watts, reactive = whole_file(grid, homes)
+    if arguments.days is not None:
+        watts, reactive = (each[: arguments.days * SLOTS_A_DAY] for each in (watts, reactive))
     flow, sweeps = flow_seconds(feeder, watts, reactive)
     days = len(watts) // SLOTS_A_DAY - DAYS_BEFORE if arguments.days is None else arguments.days
     lived = lived_in(grid, None, homes, first_day=DAYS_BEFORE, days=days, factor=1.0)
@@ -96,7 +98,7 @@ def main() -> None:
             arguments.json,
             {"slots": slots, "flow": flow, "estimation": estimated, "pandapower": reference, "ratio": ratio},
         )
-    sys.exit(f"limit missed: {', '.join(missed)}" if missed else 0)
+    sys.exit(f"limit missed: {', '.join(missed)}" if missed and arguments.days is None else 0)
 
 
 if __name__ == "__main__":
