@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from hushgrid.search import least
 from privacy_gateway.ledger.price import MICRO, FailureDelta, PrivacyPrice
 from privacy_gateway.noise.laws import LaplaceLaw
 from privacy_gateway.noise.mechanisms import NoiseMechanism, gaussian_for_epsilon, laplace
@@ -106,10 +107,7 @@ def first_gaussian(setting: NoiseSetting) -> int:
     below, above = 0, 1
     while _laplace_is_narrower(setting, above):
         below, above = above, 2 * above
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (middle, above) if _laplace_is_narrower(setting, middle) else (below, middle)
-    return above
+    return least(lambda totals: not _laplace_is_narrower(setting, totals), below, above)
 
 
 def paper_claims(delta: FailureDelta) -> list[PaperClaim]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hushgrid.core.recovery import Recovery
+from hushgrid.search import least
 
 Numbers = NDArray[np.float64]
 
@@ -77,11 +78,7 @@ def smallest_width(
         if high >= width_most:
             return None
         high = min(2 * high, width_most)
-    low = max(threshold, high // 2)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return high
+    return least(enough, max(threshold, high // 2) - 1, high)
 
 
 def _log_tails(meters: Numbers, loss: float, width: int, threshold: int, window: int) -> tuple[Numbers, Numbers]:

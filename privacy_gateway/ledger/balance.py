@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from hushgrid.search import least
 from privacy_gateway.ledger.price import FINEST, MICRO, PICO, FailureDelta, PrivacyPrice
 
 #: m is a whole number of these: any m is right, so that it may be rounded.
@@ -90,9 +91,8 @@ class BudgetCap:
 
     def left_micro(self, balance: HomeBalance) -> int:
         """The largest epsilon of one more Laplace answer, in millionths; 0 where none fits."""
-        below, above = 0, self.epsilon_micro + 1
-        while above - below > 1:
-            middle = (below + above) // 2
-            fits = self.holds(balance.plus(PrivacyPrice(epsilon_micro=middle)))
-            below, above = (middle, above) if fits else (below, middle)
-        return below
+
+        def too_much(epsilon_micro: int) -> bool:
+            return not self.holds(balance.plus(PrivacyPrice(epsilon_micro=epsilon_micro)))
+
+        return least(too_much, 0, self.epsilon_micro + 1) - 1

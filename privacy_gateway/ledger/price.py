@@ -12,6 +12,8 @@ import decimal
 from dataclasses import dataclass
 from fractions import Fraction
 
+from hushgrid.search import least
+
 #: Units of epsilon, and of rho, in one.
 MICRO = 10**6
 PICO = 10**12
@@ -61,19 +63,17 @@ class FailureDelta:
     def worth_micro(self, price: PrivacyPrice) -> int:
         """What a price is worth by itself as epsilon, in millionths, rounded up."""
         rho = price.rho_pico * (FINEST // PICO)
+
+        def enough(epsilon_micro: int) -> bool:
+            return self.within(rho, epsilon_micro * (FINEST // MICRO))
+
         below, above = -1, 1
-        while not self.within(rho, above * (FINEST // MICRO)):
+        while not enough(above):
             below, above = above, 2 * above
-        while above - below > 1:
-            middle = (below + above) // 2
-            below, above = (below, middle) if self.within(rho, middle * (FINEST // MICRO)) else (middle, above)
-        return price.epsilon_micro + above
+        return price.epsilon_micro + least(enough, below, above)
 
     def largest_rho_pico(self, epsilon_micro: int) -> int:
         """The most rho that is worth no more than this epsilon, in units of 10^-12."""
-        below, above = 0, epsilon_micro * (PICO // MICRO) + 1  # rho <= epsilon
-        while above - below > 1:
-            middle = (below + above) // 2
-            fits = self.within(middle * (FINEST // PICO), epsilon_micro * (FINEST // MICRO))
-            below, above = (middle, above) if fits else (below, middle)
-        return below
+        epsilon = epsilon_micro * (FINEST // MICRO)
+        beyond = epsilon_micro * (PICO // MICRO) + 1  # rho <= epsilon
+        return least(lambda rho_pico: not self.within(rho_pico * (FINEST // PICO), epsilon), 0, beyond) - 1

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from hushgrid.search import least
+
 #: How sure an interval is, and how errors are asked for.
 CONFIDENCE_PERCENT = 95
 _OUTSIDE = Fraction(100 - CONFIDENCE_PERCENT, 100)
@@ -103,8 +105,4 @@ class GaussianLaw:
     def half_width(self) -> int:
         """The least m with P(|x| <= m) >= 95 %, one more where rounding leaves that open."""
         wanted = 1 - float(_OUTSIDE) + _ROUNDING
-        below, above = -1, 2 + math.ceil(3 * self._sigma)
-        while above - below > 1:
-            middle = (below + above) // 2
-            below, above = (below, middle) if self.within(middle) >= wanted else (middle, above)
-        return above
+        return least(lambda width: self.within(width) >= wanted, -1, 2 + math.ceil(3 * self._sigma))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+from hushgrid.search import least
 from privacy_gateway.ledger.price import MICRO, PICO, FailureDelta, PrivacyPrice
 from privacy_gateway.noise.laws import GaussianLaw, LaplaceLaw
 
@@ -98,8 +99,4 @@ def _cheapest(offer: Callable[[int], NoiseMechanism], error: Fraction, largest: 
     """The least price in units whose half width is at most the error: widths never rise with the price."""
     if largest < 1 or offer(largest).half_width > error:
         return None
-    below, above = 0, largest
-    while above - below > 1:
-        middle = (below + above) // 2
-        below, above = (below, middle) if offer(middle).half_width <= error else (middle, above)
-    return offer(above)
+    return offer(least(lambda units: offer(units).half_width <= error, 0, largest))

@@ -9,6 +9,8 @@ import calendar
 import datetime as dt
 import enum
 
+from hushgrid.search import least
+
 #: If nothing else is set.
 RETENTION_MONTHS = 18
 _MONTHS = 12
@@ -67,12 +69,9 @@ def last_epoch_over(
     seconds = interval_seconds * period_rounds
     if seconds < 1:
         raise ValueError(f"no billing period has {seconds} seconds")
-    begins, beyond = -1, int(now.timestamp()) // seconds + 1  # over; not over
-    while beyond - begins > 1:
-        middle = (begins + beyond) // 2
-        end = dt.datetime.fromtimestamp((middle + 1) * seconds, tz=dt.UTC)
-        if is_over(Kept.PSEUDONYM_KEY, end, now, months):
-            begins = middle
-        else:
-            beyond = middle
-    return begins
+
+    def stays(epoch: int) -> bool:
+        end = dt.datetime.fromtimestamp((epoch + 1) * seconds, tz=dt.UTC)
+        return not is_over(Kept.PSEUDONYM_KEY, end, now, months)
+
+    return least(stays, -1, int(now.timestamp()) // seconds + 1) - 1
