@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+from hushgrid.core.schedule import utc_text
 from hushgrid.errors import ConfigurationError
 from hushgrid.shell.command_line import Command
 from hushgrid.shell.config import load
@@ -92,7 +93,7 @@ async def _read(arguments: argparse.Namespace) -> int:
             contextlib.aclosing(guarded(device)) as said,
         ):
             async for sample in said:
-                now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                now = utc_text(dt.datetime.now(dt.UTC))
                 refused = _refused(sample)
                 if isinstance(sample, Sample) and refused is None:
                     seen += 1

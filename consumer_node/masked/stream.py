@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumer_node.masked.ledger import Bill, Column, DoubleEntry, Frame, Ledger, WaitingError
-from hushgrid.core.schedule import Window, round_start, window_of
+from hushgrid.core.schedule import Window, round_start, utc_text, window_of
 from hushgrid.core.shamir import recombine
 from hushgrid.errors import MessageError, RecoveryError, RejectReason
 from hushgrid.plan.head import Head
@@ -237,7 +237,7 @@ def _place(stream: BilledStream, first_round: int, last_round: int) -> Row:
     return {
         "rule": stream.rule.name,
         "number": stream.rule.number,
-        "start_utc": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "start_utc": utc_text(start),
         "first_round": first_round,
         "last_round": last_round,
     }

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from consumer_node.shares.collection import Aggregate
-from hushgrid.core.schedule import round_start
+from hushgrid.core.schedule import round_start, utc_text
 from hushgrid.shell.database import Database
 
 _MIGRATIONS = (
@@ -34,7 +34,7 @@ def row(name: str, aggregate: Aggregate, interval_seconds: int) -> dict[str, obj
     return {
         "rule": name,
         "number": aggregate.rule,
-        "start_utc": round_start(window.first, interval_seconds).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "start_utc": utc_text(round_start(window.first, interval_seconds)),
         "first_round": window.first,
         "last_round": window.last,
         "status": aggregate.outcome.value,

@@ -21,6 +21,11 @@ def round_start(round_number: int, interval_seconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(round_number * interval_seconds, tz=dt.UTC)
 
 
+def utc_text(instant: dt.datetime) -> str:
+    """An instant of UTC to the second, as results, bills and logs write it."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
     """The k rounds [first, first + rounds) of one rule; first is a multiple of k."""

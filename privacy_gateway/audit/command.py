@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hushgrid.cli import stops_with_one_line
+from hushgrid.core.schedule import utc_text
 from hushgrid.core.sealing import KEY_BYTES
 from hushgrid.errors import ConfigurationError, MessageError, RejectReason
 from hushgrid.printing import Terminal
@@ -55,7 +56,7 @@ def verify_command(file: Path, heads: tuple[Path, ...], identity: str | None) ->
         raise DamagedLogError(f"{file}: {error}") from None
     terminal.say(f"{file}: {end.entries} entries, whole; the last one's hash is {end.digest.hex()}")
     for path, head in said:
-        when = dt.datetime.fromtimestamp(head.at_seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = utc_text(dt.datetime.fromtimestamp(head.at_seconds, tz=dt.UTC))
         terminal.say(f"{path}: continues the head of {head.entries} entries, {when}, signed by {head.identity.hex()}")
     if not said:
         terminal.say("no head was given: that entries are missing at the end would not be seen (--head)")

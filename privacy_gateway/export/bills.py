@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
-from hushgrid.core.schedule import round_start
+from hushgrid.core.schedule import round_start, utc_text
 from hushgrid.errors import MessageError, RefusedError, RejectReason
 from hushgrid.wire.model import Model, Name
 
@@ -97,7 +97,7 @@ def _total(row: OwnBill, interval_seconds: int) -> PeriodTotal:
         end = start + dt.timedelta(seconds=rounds * interval_seconds)
     except (OverflowError, ValueError, OSError):
         raise MessageError(RejectReason.OUT_OF_RANGE, f"bill of rounds {row.first_round} to {row.last_round}") from None
-    if row.start_utc != start.strftime("%Y-%m-%dT%H:%M:%SZ"):
+    if row.start_utc != utc_text(start):
         raise MessageError(
             RejectReason.MALFORMED, f"bill of round {row.first_round}: it does not begin at {row.start_utc}"
         )

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from hushgrid.core.schedule import utc_text
 from hushgrid.errors import ConfigurationError
 from privacy_gateway.export.bills import PeriodTotal
 
@@ -142,7 +143,7 @@ def _said(total: PeriodTotal) -> str:
 
 
 def _time(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc_text(dt.datetime.fromtimestamp(seconds, tz=dt.UTC))
 
 
 def _text(parent: ElementTree.Element, namespace: str, name: str, text: object) -> None:
