@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import click
 
-from hushgrid.cli import loaded
+from hushgrid.cli import is_there, loaded
 
 #: Sub-command -> (module, attribute); imported when it is asked for.
 _EXPERIMENTS = {
@@ -31,7 +29,7 @@ class _Experiments(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return [name for name, (module, _) in _EXPERIMENTS.items() if importlib.util.find_spec(module) is not None]
+        return [name for name, (module, _) in _EXPERIMENTS.items() if is_there(module)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

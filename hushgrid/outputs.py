@@ -62,6 +62,15 @@ def write_new(path: Path, text: str) -> None:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
 
 
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows which files a folder holds. OSError when that cannot be said."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _linked(target: Path, text: str) -> bool:
     """Write it beside and give it its name when it is whole. False where there can be no second file or no second name."""
     fresh = target.with_name(f".{secrets.token_hex(8)}.part")

@@ -22,7 +22,7 @@ _SET_SECONDS = 600.0
 class ClockHeard:
     """The newest sample that tells a time, believed or not.
 
-    at_seconds: when it came, less what it was late; None when the machine's clock was set since then.
+    at_seconds: when it came; None when the machine's clock was set since then.
     goes: the meter's clock was seen to move.
     """
 
@@ -46,7 +46,7 @@ class DeviceClock:
             self._start(self._last.sample, None, goes=self._last.goes)
 
     def heard(self) -> ClockHeard | None:
-        """What a restart has to know; None from a meter that tells no time."""
+        """What a restart has to know, as if nothing had been late on its way; None from a meter that tells no time."""
         last = self._last
         if last is None or last.at_seconds is None:
             return last

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hushgrid.errors import JournalError
+from hushgrid.outputs import sync_folder
 from privacy_gateway.audit.chain import MAX_LINE_BYTES, START, ChainHead, DamagedLogError, linked, verify
 from privacy_gateway.audit.entries import AuditEntry, LoggedTear
 
@@ -60,7 +61,7 @@ class AuditLog:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise JournalError(f"{self._path}: another process writes to it") from None
-        _sync_directory(self._path.parent)
+        sync_folder(self._path.parent)
         with self._path.open("rb") as file:
             self.head = verify(self._whole(file), [head])
         if self._torn:
@@ -83,7 +84,7 @@ class AuditLog:
             _write(descriptor, self._torn + b"\n")
         finally:
             os.close(descriptor)
-        _sync_directory(self._path.parent)
+        sync_folder(self._path.parent)
         os.ftruncate(self._descriptor, self._size)
         length, content = len(self._torn), hashlib.sha256(self._torn).digest()
         self.append(LoggedTear(at_seconds=at_seconds, length=length, content=content))
@@ -122,11 +123,3 @@ def _write(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
     os.fsync(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from hushgrid.errors import JournalError
 from privacy_gateway.deciding.answer import GatewayAnswer
@@ -17,7 +17,7 @@ from privacy_gateway.ledger.book import Overdraft
 from privacy_gateway.questions.recovered import RecoveredSum, RoundSpan
 from privacy_gateway.store.ledger import StoredLedger, count_attempts, next_place, write_charge, write_cohort
 from privacy_gateway.store.opening import PATIENCE_SECONDS, GatewayDatabase
-from privacy_gateway.store.tables import ANSWERS, COHORTS, DISCLOSED, SUMS
+from privacy_gateway.store.tables import ANSWERS, CHARGES, COHORTS, DISCLOSED, SUMS
 from privacy_gateway.store.written import answer_read, answer_written, homes_read, losses_read, losses_written
 
 
@@ -69,12 +69,11 @@ class GatewayStore:
     def charge(self, allowed: AllowedQuestion, cap: BudgetCap) -> Overdraft | None:
         """Entry and rows, or neither. DecidedTooEarlyError, and nothing is written, where others were charged since."""
         with self._database.writing() as connection:
-            last = connection.scalar(select(func.max(DISCLOSED.c.place)))
-            told = 0 if last is None else int(last) + 1
+            told = next_place(connection, DISCLOSED)
             if told != allowed.told_before:
                 raise DecidedTooEarlyError(f"{told} rows are disclosed, not {allowed.told_before}")
-            place = next_place(connection)
-            overdraft = write_charge(connection, allowed.entry, cap)
+            place = next_place(connection, CHARGES)
+            overdraft = write_charge(connection, allowed.entry, cap, place)
             if overdraft is not None:
                 return overdraft
             rows = [

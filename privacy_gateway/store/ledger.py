@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
 from privacy_gateway.ledger.balance import BudgetCap, HomeBalance
 from privacy_gateway.ledger.book import ChargeEntry, HomePeriod, LedgerBook, Overdraft, judge
@@ -37,7 +37,7 @@ class StoredLedger(LedgerBook):
     def charge(self, entry: ChargeEntry, cap: BudgetCap) -> Overdraft | None:
         """All or nothing."""
         with self.database.writing() as connection:
-            return write_charge(connection, entry, cap)
+            return write_charge(connection, entry, cap, next_place(connection, CHARGES))
 
 
 def load_balances(connection: Connection, wanted: Collection[HomePeriod]) -> dict[HomePeriod, HomeBalance]:
@@ -59,8 +59,11 @@ def count_attempts(connection: Connection, question: str) -> int:
     return connection.scalar(select(func.count()).where(CHARGES.c.question == question)) or 0
 
 
-def write_charge(connection: Connection, entry: ChargeEntry, cap: BudgetCap) -> Overdraft | None:
-    """Within a transaction that writes; nothing is written where a cap does not hold. ValueError as `LedgerBook.charge` says."""
+def write_charge(connection: Connection, entry: ChargeEntry, cap: BudgetCap, place: int) -> Overdraft | None:
+    """Within a transaction that writes, at the next place; nothing is written where a cap does not hold.
+
+    ValueError as `LedgerBook.charge` says.
+    """
     if entry.attempt != count_attempts(connection, entry.question):
         raise ValueError(f"attempt {entry.attempt} of question {entry.question} is not the next one")
     found = load_balances(connection, entry.debited)
@@ -69,7 +72,7 @@ def write_charge(connection: Connection, entry: ChargeEntry, cap: BudgetCap) -> 
         return overdraft
     connection.execute(
         insert(CHARGES).values(
-            place=next_place(connection), question=entry.question, attempt=entry.attempt,
+            place=place, question=entry.question, attempt=entry.attempt,
             cohort=write_cohort(connection, entry.homes), periods=numbers_written(entry.periods),
             epsilon_micro=entry.price.epsilon_micro, rho_pico=entry.price.rho_pico,
         )
@@ -78,9 +81,9 @@ def write_charge(connection: Connection, entry: ChargeEntry, cap: BudgetCap) -> 
     return None
 
 
-def next_place(connection: Connection) -> int:
-    """How many charges there are: the last one's place, and one."""
-    last = connection.scalar(select(func.max(CHARGES.c.place)))
+def next_place(connection: Connection, table: Table) -> int:
+    """How many rows a table has whose rows are never taken out: the last one's place, and one."""
+    last = connection.scalar(select(func.max(table.c.place)))
     return 0 if last is None else int(last) + 1
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hushgrid.core.sealing import KEY_BYTES
 from hushgrid.errors import ConfigurationError
+from hushgrid.outputs import sync_folder
 from privacy_gateway.vault.columns import ColumnKeys
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -68,10 +69,6 @@ def _write(path: Path, older: list[bytes]) -> None:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 fresh.unlink()
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
