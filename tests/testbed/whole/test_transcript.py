@@ -209,10 +209,10 @@ def test_arbitrary_bytes_on_every_topic_stop_nothing(tmp_path):
             finally:
                 task.cancel()
 
-    run, _ = run_testbed(tmp_path / "run", attacker)
+    run, _ = run_testbed(tmp_path / "run", attacker, rounds=12)  # he is slower than they are on a busy machine
     assert run.succeeded, run.outcome.stalled
     assert run.verdict.counts["released"] == run.verdict.counts["windows"]
-    assert sent > 100  # on a busy machine the run ends before the attacker has read all of it
+    assert sent > 500
     refused = {
         name: count
         for report in run.outcome.reports.values()
