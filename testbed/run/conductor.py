@@ -179,6 +179,13 @@ class Conductor:
         name = topic(self._grid, Channel.CLOCK, self._transport.pseudonym)
         await self._transport.publish(name, statement.to_bytes(self._identity), retain=True)
 
+    async def _say_again(self) -> None:
+        """Say the pace again when it is time: no broker has to be believed to have brought it."""
+        if time.monotonic() - self._said >= _REPEAT_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REPEAT_SECONDS):
+                    await self._say()
+
     def change_link(self, stages: Sequence[LinkStage]) -> None:
         """What the lossy link does, all stages so far: said together with the pace from now on."""
         self._link = tuple(stages)
@@ -190,7 +197,7 @@ class Conductor:
         quiet: Callable[[], bool] = lambda: False,
     ) -> None:
         """Wait until the reports say so, or, while `quiet` does, until none has changed for a while. Meanwhile the pace is said
-        again: no broker has to be believed to have brought it.
+        again.
 
         StalledError when for `stall_seconds` no report says more than that something was tried again.
         """
@@ -203,10 +210,7 @@ class Conductor:
                     await self._changed.wait()
                 last = time.monotonic()
             except TimeoutError:
-                if time.monotonic() - self._said > _REPEAT_SECONDS:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_REPEAT_SECONDS):
-                            await self._say()
+                await self._say_again()
                 if time.monotonic() - last > _QUIET_SECONDS and quiet():
                     break
         self._words.moving()
@@ -295,12 +299,18 @@ class Conductor:
                 over, waiting_for = partial(self.settled, round_number), partial(self.unsettled, round_number)
                 await self.until(over, waiting_for, partial(self._done_without_some, round_number))
             else:
-                await asyncio.sleep(max(0.0, started + round_seconds - time.monotonic()))
+                await self._pass(started + round_seconds)
             await self.announce(round_number, round_number)
             played = round_number - first_round + 1
             self._moved(f"round {played} of {last_round - first_round + 1}")
             if self._between is not None:
                 await self._between(played)
+
+    async def _pass(self, end: float) -> None:
+        """Let the time go by until then, and meanwhile say the pace again. end: of the monotonic clock, in seconds."""
+        while (now := time.monotonic()) < end:
+            await asyncio.sleep(max(0.0, min(end, self._said + _REPEAT_SECONDS) - now))
+            await self._say_again()
 
     async def _plan(self, round_number: int) -> None:
         def waiting_for() -> str:

@@ -151,6 +151,30 @@ async def test_rounds_go_on_while_the_broker_itself_is_away(conductor: Conductor
     assert not conductor.planned(10)
 
 
+async def test_the_pace_is_said_again_while_a_round_of_fixed_length_goes_by(
+    conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conductor_module, "_REPEAT_SECONDS", 0.05)
+    said: list[bytes] = []
+    often = asyncio.Event()
+
+    async def publish(_name: str, payload: bytes, *, retain: bool) -> None:
+        assert retain
+        said.append(payload)
+        if said.count(payload) == 4:
+            often.set()
+
+    conductor._transport.publish = publish  # type: ignore[method-assign,assignment]
+    report(conductor, "configurator", planned_through=99, heard_through=9)
+    report(conductor, "fleet-1")
+    report(conductor, "fleet-2")
+    round_by_round = asyncio.create_task(conductor.play(9, 9, 3600.0))
+    async with asyncio.timeout(300):
+        await often.wait()
+    assert len(set(said)) == 2, "before the round, and while it goes by"
+    round_by_round.cancel()
+
+
 async def test_a_broker_that_takes_nothing_is_named_and_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
