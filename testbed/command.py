@@ -43,6 +43,7 @@ from testbed.run.report import show
 
 #: Sub-commands that live elsewhere, imported when they are asked for: name -> (module, attribute, extra that it needs).
 _ELSEWHERE = {
+    "ask": ("privacy_gateway.asking.command", "ask", "gateway"),
     "audit": ("configurator.offline.command", "audit_command", "configurator"),
     "audit-log": ("privacy_gateway.audit.command", "audit_log", "gateway"),
     "convert": ("testbed.convert", "convert", "testbed"),

@@ -13,7 +13,7 @@ import pytest
 import hushgrid
 
 PROGRAMS = {
-    "testbed": ("hushgrid", {"audit", "audit-log", "convert", "enrol", "experiment", "plan", "testbed"}),
+    "testbed": ("hushgrid", {"ask", "audit", "audit-log", "convert", "enrol", "experiment", "plan", "testbed"}),
     "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay", "consent", "consents"}),
     "ppn_node": ("hushgrid-ppn", {"run"}),
     "consumer_node": ("hushgrid-consumer", {"run", "request", "withdraw", "rules"}),
