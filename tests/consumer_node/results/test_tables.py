@@ -7,12 +7,12 @@ import json
 import sqlite3
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from support.consumer import CONSUMER, GRID, opened_tables
-from support.gateway.postgresql import PostgreSQLServer, postgresql_server, programs
 
 import consumer_node.commands
 from consumer_node.results.files import FILE_COLUMNS
@@ -23,6 +23,9 @@ from hushgrid.core.schedule import Window
 from hushgrid.errors import ConfigurationError, JournalError
 from hushgrid.relational.opening import RelationalDatabase
 from hushgrid.shell.command_line import obey
+
+if TYPE_CHECKING:
+    from support.gateway.postgresql import PostgreSQLServer
 
 HUGE = 10**30
 
@@ -188,18 +191,9 @@ def test_the_command_prints_them_while_the_consumer_runs(results, tmp_path, caps
         assert len(lines) == 2
 
 
-@pytest.fixture(scope="module")
-def server(absent):
-    at = programs()
-    if at is None:
-        absent("PostgreSQL is not installed (make servers)")
-    with postgresql_server(at) as server:
-        yield server
-
-
 @pytest.mark.system
-def test_the_same_on_postgresql(server: PostgreSQLServer, tmp_path):
-    url = server.fresh()
+def test_the_same_on_postgresql(postgresql: PostgreSQLServer, tmp_path):
+    url = postgresql.fresh()
     results = opened_tables(tmp_path, url)
     everything(results, lambda consumer: ResultStore.at(url, GRID, consumer))
     with results._database.reading() as connection:

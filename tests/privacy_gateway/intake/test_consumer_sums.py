@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.consumer import CONSUMER, GRID, opened_tables
-from support.gateway.postgresql import PostgreSQLServer, postgresql_server, programs
+from support.gateway.postgresql import PostgreSQLServer
 
 from consumer_node.results.store import ResultStore
 from consumer_node.results.tables import ResultKind
@@ -55,15 +55,6 @@ class Both:
             each.close()
 
 
-@pytest.fixture(scope="module")
-def server(absent):
-    at = programs()
-    if at is None:
-        absent("PostgreSQL is not installed (make servers)")
-    with postgresql_server(at) as server:
-        yield server
-
-
 @pytest.fixture
 def both(tmp_path):
     found = Both(tmp_path, f"sqlite:///{tmp_path}/results.sqlite", f"sqlite:///{tmp_path}/gateway.db")
@@ -93,15 +84,15 @@ def test_new_sums_come_once_and_in_order(both):
 
 
 @pytest.mark.system
-def test_the_same_between_two_databases_of_postgresql(server: PostgreSQLServer, tmp_path):
-    both = Both(tmp_path, server.fresh(), server.fresh())
+def test_the_same_between_two_databases_of_postgresql(postgresql: PostgreSQLServer, tmp_path):
+    both = Both(tmp_path, postgresql.fresh(), postgresql.fresh())
     everything(both)
     both.close()
 
 
 @pytest.mark.system
-def test_consumer_and_gateway_may_share_one_database_of_postgresql(server: PostgreSQLServer, tmp_path):
-    url = server.fresh()
+def test_consumer_and_gateway_may_share_one_database_of_postgresql(postgresql: PostgreSQLServer, tmp_path):
+    url = postgresql.fresh()
     both = Both(tmp_path, url, url)
     everything(both)
     both.close()
