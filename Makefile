@@ -85,7 +85,7 @@ format: $(STAMPS)/dev
 lock: $(STAMPS)/dev ## the exact packages of the images, from pyproject.toml
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --generate-hashes --no-header --no-annotate --no-emit-options \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package hushgrid --build-deps-for wheel \
-	  --extra configurator --extra containers --extra figures --output-file deploy/requirements.txt pyproject.toml
+	  --extra configurator --extra containers --extra figures --extra postgresql --output-file deploy/requirements.txt pyproject.toml
 
 wheelhouse: $(VENV)/bin/python ## what the images are built from where containers reach no network
 	$(BIN)/pip download --quiet --disable-pip-version-check --only-binary :all: --python-version 3.11 --require-hashes \

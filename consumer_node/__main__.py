@@ -1,17 +1,19 @@
-"""hushgrid-consumer: run, or ask for a rule, withdraw one, or list them while it runs."""
+"""hushgrid-consumer: run, or ask for a rule, withdraw one, list them or print results while it runs."""
 
 from __future__ import annotations
 
 import sys
 
 from hushgrid import interrupt
+from hushgrid.extras import needed
 
 interrupt.quietly()
 
-from consumer_node.commands import COMMANDS  # noqa: E402 - Ctrl-C first
-from consumer_node.config import ConsumerConfig  # noqa: E402
-from consumer_node.service import serve  # noqa: E402
-from hushgrid.shell.runtime import run  # noqa: E402
+with needed("hushgrid-consumer", "consumer"):  # Ctrl-C first
+    from consumer_node.commands import COMMANDS
+    from consumer_node.config import ConsumerConfig
+    from consumer_node.service import serve
+    from hushgrid.shell.runtime import run
 
 
 def main() -> None:

@@ -1,13 +1,18 @@
-"""The commands of `hushgrid-consumer` beside `run`: they write to its wishes, which it reads while it runs."""
+"""The commands of `hushgrid-consumer` beside `run`: what it reads of wishes, and others of results, while it runs."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from consumer_node.config import ConsumerConfig, WishSection
+from consumer_node.results.files import write_csv, write_json_lines
+from consumer_node.results.store import ResultStore
+from consumer_node.results.tables import RESULT_TABLES, ResultKind
 from consumer_node.wishes import Wishes
+from hushgrid.relational.opening import RelationalDatabase
 from hushgrid.shell.command_line import Command
 from hushgrid.shell.config import load
 
@@ -55,8 +60,29 @@ def _rules(arguments: argparse.Namespace) -> None:
             print(wish.describe())
 
 
+def _chosen(parser: argparse.ArgumentParser) -> None:
+    kinds = [kind.value for kind in ResultKind]
+    parser.add_argument("--of", choices=kinds, default=kinds[0], help=f"Which of them: {', '.join(kinds)}.")
+    parser.add_argument("--json", action="store_true", help="An object a line, not CSV.")
+
+
+def _results(arguments: argparse.Namespace) -> None:
+    config = load(ConsumerConfig, arguments.config)
+    kind = ResultKind(arguments.of)
+    database = RelationalDatabase(config.results_url, RESULT_TABLES, password=config.results_password(), read_only=True)
+    with contextlib.closing(ResultStore(database, config.agent.grid, config.agent.id)) as results:
+        if not arguments.json:
+            write_csv(sys.stdout, kind, [], header=True)
+        for rows in results.rows(kind):
+            if arguments.json:
+                write_json_lines(sys.stdout, rows)
+            else:
+                write_csv(sys.stdout, kind, rows, header=False)
+
+
 COMMANDS = (
     Command("request", "Ask for a rule; `rules` shows the answer.", _request, _described),
     Command("withdraw", "Give a rule up: it ends with the windows that have begun.", _withdraw, _named),
     Command("rules", "Print every rule asked for, with the configurator's answer.", _rules),
+    Command("results", "Print what was worked out so far, from its tables.", _results, _chosen),
 )

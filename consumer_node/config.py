@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hushgrid.errors import ConfigurationError
 from hushgrid.shell.config import RoleConfig
@@ -53,7 +54,39 @@ class ConsumerSection(Model):
     patience_seconds: Annotated[float, Field(ge=0)] = 30.0
 
 
+class ResultsSection(Model):
+    """Where results are kept: sqlite:///FILE or postgresql://NAME@HOST/DATABASE; by default `results.sqlite` in state_directory.
+
+    password_file: holds the password of a PostgreSQL account.
+    """
+
+    url: str | None = None
+    password_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole_account(self) -> ResultsSection:
+        if self.password_file is not None and not (self.url or "").startswith("postgresql:"):
+            raise ValueError("password_file belongs to a url of the form postgresql://NAME@HOST/DATABASE")
+        return self
+
+
 class ConsumerConfig(RoleConfig):
     """`hushgrid-consumer --config FILE.toml`."""
 
     consumer: ConsumerSection
+    results: ResultsSection = ResultsSection()
+
+    @property
+    def results_url(self) -> str:
+        """Where results are kept."""
+        return self.results.url or f"sqlite:///{self.agent.state_directory.absolute() / 'results.sqlite'}"
+
+    def results_password(self) -> str | None:
+        """ConfigurationError when the file cannot be read."""
+        path = self.results.password_file
+        if path is None:
+            return None
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigurationError(f"{path}: the password cannot be read") from None

@@ -39,4 +39,4 @@ class ConsumerMechanism(Protocol):
         ...
 
     def close(self) -> None:
-        """Close its stores."""
+        """Close its own store; results are whoever's opened them."""

@@ -10,8 +10,11 @@ from consumer_node.config import ConsumerConfig
 from consumer_node.masked.service import Billing
 from consumer_node.masked.store import BillingStore
 from consumer_node.mechanism import ConsumerMechanism
-from consumer_node.shares.results import Results
+from consumer_node.results.files import ResultFiles
+from consumer_node.results.former import take_over_masked, take_over_sums
+from consumer_node.results.store import AskedCohort, ResultStore
 from consumer_node.shares.service import Collecting
+from consumer_node.shares.store import CollectedShares
 from consumer_node.wishes import Wishes
 from hushgrid.errors import MessageError, RejectReason
 from hushgrid.plan.following import AdoptedPlan
@@ -54,10 +57,19 @@ class Consumer:
         self._backoff = Backoff()
         self._work = asyncio.Event()
         patience = config.consumer.patience_seconds
-        results, bills = Results(section.state_directory), BillingStore(section.state_directory)
+        collected, masked = CollectedShares(section.state_directory), BillingStore(section.state_directory)
+        self._results = opened_results(config, collected, masked)
         self.mechanisms: tuple[ConsumerMechanism, ...] = (
-            Collecting(self.agent, results, patience, self._coverage_floor_fraction, self._wake),
-            Billing(self.agent, bills, patience, self._wake),
+            Collecting(
+                self.agent,
+                collected,
+                self._results,
+                patience,
+                self._coverage_floor_fraction,
+                self._wake,
+                cohort=self._cohort,
+            ),
+            Billing(self.agent, masked, self._results, patience, self._wake, cohort=self._cohort),
         )
 
     async def run(self) -> None:
@@ -67,6 +79,7 @@ class Consumer:
         finally:
             for mechanism in self.mechanisms:
                 mechanism.close()
+            self._results.close()
             self.wishes.close()
             self.agent.close()
 
@@ -135,6 +148,10 @@ class Consumer:
         wish = self.wishes.find(rule)
         return wish.section.coverage_floor_fraction if wish else 0.0
 
+    def _cohort(self, rule: str, number: int) -> AskedCohort | None:
+        wish = self.wishes.find(rule)
+        return wish.section.cohort if wish and wish.number == number else None
+
     def _erase_keys(self) -> None:
         """Destroy the key of an epoch once nothing of it is waited for: two plans' epochs on, and no window open."""
         pace = self.agent.pacing.pace
@@ -151,6 +168,25 @@ class Consumer:
         states = [wish.state for wish in self.wishes.all()]
         counted = {name: count for mechanism in self.mechanisms for name, count in mechanism.figures().items()}
         return counted | {"granted": states.count(RuleState.GRANTED), "refused": states.count(RuleState.REFUSED)}
+
+
+def opened_results(config: ConsumerConfig, collected: CollectedShares, masked: BillingStore) -> ResultStore:
+    """The tables of results, with all that an earlier version left elsewhere, and the files made from them.
+
+    Errors: see `hushgrid.relational.opening.RelationalDatabase`.
+    """
+    section = config.agent
+    results = ResultStore.at(
+        config.results_url,
+        section.grid,
+        section.id,
+        password=config.results_password(),
+        files=ResultFiles(section.state_directory),
+    )
+    take_over_sums(section.state_directory, results, collected.add)
+    take_over_masked(masked.with_former_results(), results)
+    results.write_files()
+    return results
 
 
 async def serve(config: ConsumerConfig) -> None:

@@ -39,11 +39,14 @@ MODULES = {
 }
 #: What agents import later, when something of it is first needed.
 _LATER = (
+    "alembic.ddl",
     "concurrent.futures.thread",
     "cryptography.hazmat.primitives.asymmetric.rsa",
     "encodings.idna",
     "hushgrid.conducted.pace",
+    "hushgrid.relational.migrating",
     "meter_agent.sources.files.replay",
+    "sqlalchemy.dialects.sqlite",
 )
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 # Looked up here and not in the child: between fork and exec as little as possible may happen.

@@ -8,15 +8,18 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support import ROOT
 
 from testbed.brokers.engines import ENGINES, program
+
+if TYPE_CHECKING:
+    from support.gateway.postgresql import PostgreSQLServer
 
 # How long an example takes says nothing on a machine that does other things.
 settings.register_profile("hushgrid", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -113,6 +116,18 @@ def absent(reason: str) -> None:
 def absent_fixture() -> Callable[[str], None]:
     """`absent`, for the fixtures of other folders."""
     return absent
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    """A real server, for tests that take databases of their own from it."""
+    from support.gateway.postgresql import postgresql_server, programs  # noqa: PLC0415  # its driver is not everywhere
+
+    at = programs()
+    if at is None:
+        absent("PostgreSQL is not installed (make servers)")
+    with postgresql_server(at) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 
 from consumer_node.masked.ledger import Ledger
-from consumer_node.masked.store import BillingStore, Sum
-from consumer_node.masked.stream import BilledStream, OpenPeriod, Recorded
+from consumer_node.masked.store import BillingStore
+from consumer_node.masked.stream import BilledStream, OpenPeriod, Recorded, Row
+from consumer_node.results.store import AskedCohort, ResultStore
+from consumer_node.results.tables import ResultKind
 from hushgrid.core.schedule import Pace, Window
 from hushgrid.core.sealing import Kind
 from hushgrid.errors import ConfigurationError, MessageError, RefusedError, RejectReason
@@ -42,14 +44,29 @@ from hushgrid.wire.topics import Channel, Topic
 log = logging.getLogger("hushgrid.consumer")
 
 
+def _nobody_knows(_name: str, _number: int) -> None:
+    """A cohort."""
+
+
 class Billing:
-    """See the module. wake: there is something to do."""
+    """See the module. cohort: of a rule by its name and number, as it was asked for. wake: there is something to do."""
 
     channel = Channel.MASKED
     hears: tuple[type[Body], ...] = (MaskedClosing,)
 
-    def __init__(self, agent: Agent, store: BillingStore, patience_seconds: float, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        store: BillingStore,
+        results: ResultStore,
+        patience_seconds: float,
+        wake: Callable[[], None],
+        *,
+        cohort: Callable[[str, int], AskedCohort | None] = _nobody_knows,
+    ) -> None:
         self._agent = agent
+        self._results = results
+        self._cohort = cohort
         self._patience_seconds = patience_seconds
         self._wake = wake
         self.store = store
@@ -94,8 +111,9 @@ class Billing:
             except ConfigurationError as error:
                 log.error("stream %d of plan %d cannot be billed: %s", stream, billed.head.version, error)
                 return None
-            columns = self.store.concluded(Sum.COLUMN, stream, period.first, period.last)
-            bills = {meter for _, meter in self.store.concluded(Sum.BILL, stream, period.first, period.first)}
+            columns = self._results.concluded(ResultKind.COLUMN, stream, period.first, period.last)
+            billed_already = self._results.concluded(ResultKind.BILL, stream, period.first, period.first)
+            bills = {meter for _, meter in billed_already}
             found = OpenPeriod(billed, period, ledger, columns, bills)
             for one in self.store.recorded(stream, period.first):
                 found.record(one.meter, one.round, one.element, reading=one.reading)
@@ -178,11 +196,11 @@ class Billing:
         columns = found.due_columns(round_number)
         bills = found.due_bills()
         if columns:
-            self.store.conclude(Sum.COLUMN, stream, columns)
+            self._write(found, ResultKind.COLUMN, columns)
         if bills:
-            self.store.conclude(Sum.BILL, stream, bills)
+            self._write(found, ResultKind.BILL, bills)
         if found.complete:
-            self.store.conclude(Sum.DOUBLE_ENTRY, stream, found.double_entries())
+            self._write(found, ResultKind.DOUBLE_ENTRY, found.double_entries())
             self.store.finish(stream, period.first)
             for table in (self._open, self._repeats):
                 table.pop((stream, period.first), None)
@@ -194,6 +212,11 @@ class Billing:
             )
         if columns or bills:
             self._agent.changed()
+
+    def _write(self, found: OpenPeriod, kind: ResultKind, rows: list[tuple[int, str, Row]]) -> None:
+        """On disk before the period's masked readings are erased."""
+        rule = found.stream.rule
+        self._results.add(kind, [row for _, _, row in rows], self._cohort(rule.name, rule.number))
 
     # Closing rounds under self-masks
 
@@ -324,8 +347,8 @@ class Billing:
 
     def figures(self) -> dict[str, int]:
         """Counts for a testbed's conductor."""
-        return {kind.value: self.store.count(kind) for kind in Sum}
+        return {kind.value: self._results.count(kind) for kind in ResultKind if kind is not ResultKind.SUM}
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store of what is collected."""
         self.store.close()

@@ -1,13 +1,11 @@
-"""What a consumer of masked readings remembers: w_ij until a period is done, and every column, bill and double entry.
+"""What a consumer of masked readings collects: w_ij, closings and openings until a period is done; `billing.sqlite`.
 
-Masked readings are on disk before they are receipted, and erased when the period's last bill and column are written.
-`columns.jsonl`, `bills.jsonl`, `double_entry.jsonl` (and .csv) beside the store repeat what it holds.
+Masked readings are on disk before they are receipted, and erased when the period's last bill and column are in the tables
+of results.
 """
 
 from __future__ import annotations
 
-import csv
-import enum
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -31,29 +29,8 @@ _MIGRATIONS = (
         PRIMARY KEY (stream, round, holder, about)) WITHOUT ROWID;
     CREATE TABLE done (stream INTEGER NOT NULL, period INTEGER NOT NULL, PRIMARY KEY (stream, period)) WITHOUT ROWID
     """,
+    "ALTER TABLE result RENAME TO former_result",  # results are in tables of their own: `consumer_node.results`
 )
-
-
-class Sum(enum.StrEnum):
-    """What is ever worked out from masked readings; the value is the stem of the file it is written to."""
-
-    COLUMN = "columns"  # part: number of the component
-    BILL = "bills"  # part: meter id
-    DOUBLE_ENTRY = "double_entry"  # part: number of the component
-
-
-_COLUMNS = {
-    Sum.COLUMN: (
-        "rule", "number", "start_utc", "first_round", "last_round", "component", "status", "watt_hours", "expected", "included",
-        "gaps", "omitted", "reason",
-    ),
-    Sum.BILL: (
-        "rule", "number", "start_utc", "first_round", "last_round", "meter", "status", "watt_hours", "rounds", "omitted", "reason",
-    ),
-    Sum.DOUBLE_ENTRY: (
-        "rule", "number", "start_utc", "first_round", "last_round", "component", "bills_watt_hours", "columns_watt_hours",
-    ),
-}  # fmt: skip
 
 
 class BillingStore:
@@ -61,14 +38,7 @@ class BillingStore:
 
     def __init__(self, directory: Path, *, read_only: bool = False) -> None:
         self._database = Database(directory / "billing.sqlite", _MIGRATIONS, secrets=True, read_only=read_only)
-        self._directory = directory
         self._done = {(stream, period) for stream, period in self._database.query("SELECT stream, period FROM done")}
-        self._counts: dict[Sum, int] = {}
-        for kind in Sum:
-            rows = self._database.query("SELECT json FROM result WHERE kind = ? ORDER BY first_round, part", kind.value)
-            self._counts[kind] = len(rows)
-            if rows and not read_only:  # written anew: a kill may have cut the last line
-                self._write(kind, [json.loads(content) for (content,) in rows], anew=True)
 
     @classmethod
     def read_only(cls, directory: Path) -> Self:
@@ -127,24 +97,6 @@ class BillingStore:
         """(stream, period) with masked readings that are not done."""
         return self._database.query("SELECT DISTINCT stream, period FROM masked ORDER BY stream, period")
 
-    def conclude(self, kind: Sum, stream: int, rows: Iterable[tuple[int, str, dict[str, object]]]) -> int:
-        """Keep results for ever: (first round, part, what the file shows); those known already change nothing."""
-        fresh = []
-        with self._database.transaction():
-            for first_round, part, content in rows:
-                statement = "INSERT OR IGNORE INTO result VALUES (?, ?, ?, ?, ?)"
-                if self._database.execute(statement, kind.value, stream, first_round, part, json.dumps(content)):
-                    fresh.append(content)
-        if fresh:
-            self._write(kind, fresh, anew=not self._counts[kind])
-            self._counts[kind] += len(fresh)
-        return len(fresh)
-
-    def concluded(self, kind: Sum, stream: int, first_round: int, last_round: int) -> set[tuple[int, str]]:
-        """(first round, part) of the results whose first round lies in this span."""
-        query = "SELECT first_round, part FROM result WHERE kind = ? AND stream = ? AND first_round BETWEEN ? AND ?"
-        return set(self._database.query(query, kind.value, stream, first_round, last_round))
-
     def finish(self, stream: int, period: int) -> None:
         """The period is done: its masked readings are erased, its messages have their answer without being looked at."""
         with self._database.transaction():
@@ -157,19 +109,9 @@ class BillingStore:
         """Whether all bills and columns of a period are written."""
         return (stream, period) in self._done
 
-    def count(self, kind: Sum) -> int:
-        """Results so far."""
-        return self._counts[kind]
-
-    def _write(self, kind: Sum, rows: list[dict[str, object]], *, anew: bool) -> None:
-        mode = "w" if anew else "a"
-        with (self._directory / f"{kind.value}.csv").open(mode, newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, _COLUMNS[kind])
-            if anew:
-                writer.writeheader()
-            writer.writerows(rows)
-        with (self._directory / f"{kind.value}.jsonl").open(mode, encoding="utf-8") as out:
-            out.writelines(json.dumps(content) + "\n" for content in rows)
+    def with_former_results(self) -> Database:
+        """The file itself: an earlier version kept results in it, in the table `former_result`."""
+        return self._database
 
     def close(self) -> None:
         """Close the store."""

@@ -233,11 +233,12 @@ class OpenPeriod:
 
 
 def _place(stream: BilledStream, first_round: int, last_round: int) -> Row:
-    start = round_start(first_round, stream.head.interval_seconds)
+    interval = stream.head.interval_seconds
     return {
         "rule": stream.rule.name,
         "number": stream.rule.number,
-        "start_utc": utc_text(start),
+        "start_utc": utc_text(round_start(first_round, interval)),
+        "end_utc": utc_text(round_start(last_round + 1, interval)),
         "first_round": first_round,
         "last_round": last_round,
     }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hushgrid.core.decoding import Radius, WrongSharesError, decode
 from hushgrid.core.encoding import lower
 from hushgrid.core.minimum import WithheldReason, as_written, covers
-from hushgrid.core.schedule import Window
+from hushgrid.core.schedule import Window, round_start, utc_text
 from hushgrid.errors import RecoveryError
 from hushgrid.plan.head import Head
 from hushgrid.plan.parts import Rule
@@ -52,6 +52,32 @@ class Aggregate:
     misfit_points: tuple[int, ...] = ()
     detects: int = 0
     repaired: int = 0
+
+
+def result_row(name: str, aggregate: Aggregate, interval_seconds: int) -> dict[str, object]:
+    """One result as tables and files show it. name: of the rule; interval_seconds: of a round."""
+    window = aggregate.window
+    return {
+        "rule": name,
+        "number": aggregate.rule,
+        "start_utc": utc_text(round_start(window.first, interval_seconds)),
+        "end_utc": utc_text(round_start(window.last + 1, interval_seconds)),
+        "first_round": window.first,
+        "last_round": window.last,
+        "status": aggregate.outcome.value,
+        "watt_hours": aggregate.watt_hours,
+        "expected": aggregate.expected,
+        "included": aggregate.included,
+        "gaps": aggregate.gaps,
+        "lost": aggregate.lost,
+        "inconsistent": aggregate.inconsistent,
+        "meters": aggregate.meters,
+        "points": list(aggregate.points),
+        "wrong_points": list(aggregate.wrong_points),
+        "detects": aggregate.detects,
+        "repaired": aggregate.repaired,
+        "reason": aggregate.reason,
+    }
 
 
 def conclude(

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from consumer_node.shares.collection import Aggregate, conclude
-from consumer_node.shares.results import Results
+from consumer_node.results.store import AskedCohort, ResultStore
+from consumer_node.results.tables import ResultKind
+from consumer_node.shares.collection import Aggregate, conclude, result_row
+from consumer_node.shares.store import CollectedShares
 from hushgrid.core.schedule import Window
 from hushgrid.core.sealing import Kind
 from hushgrid.errors import MessageError, RejectReason
@@ -24,11 +26,15 @@ from hushgrid.wire.topics import Channel, Topic
 log = logging.getLogger("hushgrid.consumer")
 
 
+def _nobody_knows(_name: str, _number: int) -> None:
+    """A cohort."""
+
+
 class Collecting:
     """See the module.
 
-    coverage_floor_fraction: of a rule by its name, what the consumer itself asks of its sums. wake: there is something to do.
-    now: seconds of one clock.
+    coverage_floor_fraction: of a rule by its name, what the consumer itself asks of its sums. cohort: of a rule by its name and
+    number, as it was asked for. wake: there is something to do. now: seconds of one clock.
     """
 
     channel = Channel.AGGREGATE
@@ -37,15 +43,19 @@ class Collecting:
     def __init__(
         self,
         agent: Agent,
-        results: Results,
+        collected: CollectedShares,
+        results: ResultStore,
         patience_seconds: float,
         coverage_floor_fraction: Callable[[str], float],
         wake: Callable[[], None],
         *,
+        cohort: Callable[[str, int], AskedCohort | None] = _nobody_knows,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._agent = agent
+        self._collected = collected
         self._results = results
+        self._cohort = cohort
         self._patience_seconds = patience_seconds
         self._coverage_floor_fraction = coverage_floor_fraction
         self._wake = wake
@@ -61,8 +71,10 @@ class Collecting:
         parts = [part for part in adopted.parts.get(self._agent.id, ()) if isinstance(part, ConsumerPart)]
         self._rules[adopted.head.version] = {rule.number: rule for part in parts for rule in part.rules}
         # After a restart: what was collected under this plan and is not concluded. Later plans are adopted later.
-        for frame in map(AggregateFrame.from_bytes, self._results.answers()):
-            if frame.plan_version == adopted.head.version:
+        for frame in map(AggregateFrame.from_bytes, self._collected.frames()):
+            if self._concluded(frame.rule, frame.first_round):  # it was killed between the result and this
+                self._collected.let_go(frame.rule, frame.first_round)
+            elif frame.plan_version == adopted.head.version:
                 self._take(frame, self._open(frame, *self._place(frame)))
 
     async def hear(self, parsed: Topic, payload: bytes) -> None:
@@ -74,9 +86,9 @@ class Collecting:
         }
         if parsed.sender not in senders:
             raise MessageError(RejectReason.WRONG_SENDER, f"point {frame.point}")
-        if not self._results.concluded(frame.rule, frame.first_round):
+        if not self._concluded(frame.rule, frame.first_round):
             text = self._open(frame, head, ppn)
-            self._results.add_answer(frame.rule, frame.first_round, frame.point, payload)
+            self._collected.add(frame.rule, frame.first_round, frame.point, payload)
             self._take(frame, text)
         receipt = AggregateReceipt(frame.rule, frame.first_round, frame.point)
         await self._agent.send(Channel.RECEIPT, parsed.sender, receipt.to_bytes(self._agent.identity, parsed.sender))
@@ -137,11 +149,20 @@ class Collecting:
         )
         if result is None:
             return
-        self._results.conclude(rule.name, result, head.interval_seconds)
+        self._keep(rule, result, head.interval_seconds)
         del self._answers[rule_number, first_round], self._since[rule_number, first_round]
         self._say(rule, result)
         self._observe(result)
         self._agent.changed()
+
+    def _keep(self, rule: Rule, result: Aggregate, interval_seconds: int) -> None:
+        """The result is on disk before the shares it came from are let go of: a kill in between doubles nothing."""
+        row = result_row(rule.name, result, interval_seconds)
+        self._results.add(ResultKind.SUM, [row], self._cohort(rule.name, rule.number))
+        self._collected.let_go(rule.number, result.window.first)
+
+    def _concluded(self, rule_number: int, first_round: int) -> bool:
+        return bool(self._results.concluded(ResultKind.SUM, rule_number, first_round, first_round))
 
     def _say(self, rule: Rule, result: Aggregate) -> None:
         window = result.window
@@ -177,8 +198,8 @@ class Collecting:
     def figures(self) -> dict[str, int]:
         """Counts for a testbed's conductor."""
         in_plan = len(self._rules[max(self._rules)]) if self._rules else 0
-        return {"in_plan": in_plan, "results": self._results.count(), "observed": self._observed}
+        return {"in_plan": in_plan, "results": self._results.count(ResultKind.SUM), "observed": self._observed}
 
     def close(self) -> None:
-        """Close the store."""
-        self._results.close()
+        """Close the store of what is collected."""
+        self._collected.close()

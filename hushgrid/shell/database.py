@@ -104,3 +104,15 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def migrations_run(path: Path) -> int:
+    """How many migrations a file has seen; 0 where there is no file. JournalError when it cannot be read."""
+    if not path.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            (done,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: {error}") from None
+    return int(done)

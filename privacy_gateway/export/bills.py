@@ -30,6 +30,7 @@ class OwnBill(Model):
     rule: Name
     number: Annotated[StrictInt, Field(ge=1, lt=2**24)]
     start_utc: StrictStr
+    end_utc: StrictStr | None = None  # an earlier version did not say
     first_round: _Round
     last_round: _Round
     meter: Name
@@ -77,7 +78,7 @@ class PeriodTotal:
 def read_bills(lines: Iterable[bytes], meter: str, interval_seconds: int) -> tuple[PeriodTotal, ...]:
     """The bills of one meter, in the order of rules and time. interval_seconds: of a round.
 
-    MessageError for a line that is no bill, and where its start is not its first round's; RefusedError for a line of anybody else, and
+    MessageError for a line that is no bill, and where its start or end is not its rounds'; RefusedError for a line of anybody else, and
     for two bills of one period.
     """
     found: dict[tuple[int, int], PeriodTotal] = {}
@@ -101,6 +102,8 @@ def _total(row: OwnBill, interval_seconds: int) -> PeriodTotal:
         raise MessageError(
             RejectReason.MALFORMED, f"bill of round {row.first_round}: it does not begin at {row.start_utc}"
         )
+    if row.end_utc is not None and row.end_utc != utc_text(end):
+        raise MessageError(RejectReason.MALFORMED, f"bill of round {row.first_round}: it does not end at {row.end_utc}")
     seconds = int((end - start).total_seconds())
     return PeriodTotal(
         row.number,

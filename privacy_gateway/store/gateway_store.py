@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, insert, select
 
 from hushgrid.errors import JournalError
+from hushgrid.relational.opening import PATIENCE_SECONDS, RelationalDatabase
 from privacy_gateway.deciding.answer import GatewayAnswer
 from privacy_gateway.deciding.answering import DecidedTooEarlyError
 from privacy_gateway.deciding.order import AllowedQuestion
@@ -16,8 +17,7 @@ from privacy_gateway.ledger.balance import BudgetCap
 from privacy_gateway.ledger.book import Overdraft
 from privacy_gateway.questions.recovered import RecoveredSum, RoundSpan
 from privacy_gateway.store.ledger import StoredLedger, count_attempts, next_place, write_charge, write_cohort
-from privacy_gateway.store.opening import PATIENCE_SECONDS, GatewayDatabase
-from privacy_gateway.store.tables import ANSWERS, CHARGES, COHORTS, DISCLOSED, SUMS
+from privacy_gateway.store.tables import ANSWERS, CHARGES, COHORTS, DISCLOSED, GATEWAY_TABLES, SUMS
 from privacy_gateway.store.written import answer_read, answer_written, homes_read, losses_read, losses_written
 
 
@@ -25,8 +25,8 @@ class GatewayStore:
     """The part of `privacy_gateway.deciding.answering.GatewayRecords` that is kept in a database."""
 
     def __init__(self, url: str, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """url: sqlite:///FILE or postgresql://NAME@HOST/DATABASE. Errors: see `GatewayDatabase`."""
-        self._database = GatewayDatabase(url, patience_seconds=patience_seconds)
+        """url: sqlite:///FILE or postgresql://NAME@HOST/DATABASE. Errors: see `RelationalDatabase`."""
+        self._database = RelationalDatabase(url, GATEWAY_TABLES, patience_seconds=patience_seconds)
         self.ledger = StoredLedger(self._database)
         self._lock = threading.Lock()
         self._told: list[DisclosedRow] = []

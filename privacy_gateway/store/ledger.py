@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
+from hushgrid.relational.opening import RelationalDatabase
 from privacy_gateway.ledger.balance import BudgetCap, HomeBalance
 from privacy_gateway.ledger.book import ChargeEntry, HomePeriod, LedgerBook, Overdraft, judge
-from privacy_gateway.store.opening import GatewayDatabase
 from privacy_gateway.store.tables import BALANCES, CHARGES, COHORTS
 from privacy_gateway.store.written import homes_written, numbers_written
 
@@ -22,7 +22,7 @@ _AT_ONCE = 500
 class StoredLedger(LedgerBook):
     """`LedgerBook` in a database. Processes that share the database share the ledger."""
 
-    database: GatewayDatabase
+    database: RelationalDatabase
 
     def balances(self, wanted: Collection[HomePeriod]) -> Mapping[HomePeriod, HomeBalance]:
         """What was paid."""

@@ -5,45 +5,18 @@ What may outgrow 64 bits is text: sums of squares, of rho in 10^-12, of watt-hou
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Dialect,
-    ForeignKey,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, String, Table, Text, UniqueConstraint
 
-from hushgrid.errors import JournalError
+from hushgrid.relational.cells import WholeNumber
+from hushgrid.relational.table_set import TableSet
 
-_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+GATEWAY_TABLES = TableSet(
+    name="the gateway's store", migrations=Path(__file__).parent / "migrations", newest="0001",
+    version_table="alembic_version", lock=b"hushgate", extra="gateway",
+)  # fmt: skip
 _ROUND = "rounds first_round <= r < until_round"
-
-
-class WholeNumber(TypeDecorator[int]):
-    """An int without bound, as decimal text. JournalError where a cell holds anything else: it is never taken for 0."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
-        """As text."""
-        del dialect
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> int:
-        """As a number."""
-        del dialect
-        if not isinstance(value, str) or not _WHOLE.fullmatch(value):
-            raise JournalError("a cell of the gateway's store holds no whole number")
-        return int(value)
-
 
 METADATA = MetaData()
 

@@ -69,6 +69,7 @@ class Village:
         self.identity = keyring.identity("configurator").public
         keyring.close()
         self.tokens = {}
+        self.results_url: str | None = None
         self.apart: list[str] = []  # meters that the fleet does not carry
         agents = [(f"ppn-{n}", Role.PPN) for n in range(ppns)] + [("consumer", Role.CONSUMER), ("fleet", Role.CARRIER)]
         self.expect([*agents, *((meter, Role.METER) for meter in self.meters)])
@@ -110,7 +111,7 @@ class Village:
         for n in range(self.ppns):
             found[f"ppn-{n}"] = self.ppn(n)
         consumer = {"rules": self.rules, "patience_seconds": self.patience_seconds}
-        config = ConsumerConfig(**self.role("consumer"), consumer=consumer)
+        config = ConsumerConfig(**self.role("consumer"), consumer=consumer, results={"url": self.results_url})
         found["consumer"] = _named(Consumer(config, self.broker.transport("consumer")))
         found["fleet"] = self.station("fleet", [meter for meter in self.meters if meter not in self.apart])
         return found
@@ -158,3 +159,25 @@ def _named(service):
     agent = service if isinstance(service, Configurator) else service.agent
     agent.transport.pseudonym = agent.identity.pseudonym(GRID, 0)
     return service
+
+
+async def play(village: Village) -> None:
+    """Every round of both rules, until all sums are written down."""
+    services = village.services()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(service.run()) for service in services.values()]
+        village.announce(-1, -1)
+        fleet, consumer = services["fleet"], services["consumer"]
+        await until(lambda: consumer._figures()["in_plan"] == 2 and fleet._figures()["in_plan"] == METERS)
+        await until(lambda: all(services[f"ppn-{n}"].agent.membership.plans.newest for n in range(4)))
+        newest = services["configurator"].history.newest.version
+        agents = [fleet.agent, consumer.agent, *(services[f"ppn-{n}"].agent for n in range(4))]
+        await until(lambda: all(agent.membership.plans.version(newest) for agent in agents))
+        village.announce(FIRST - 1, FIRST - 1)
+        for r in range(FIRST, FIRST + ROUNDS):
+            village.announce(r, r - 1)
+            await until(lambda r=r: fleet._figures()["stated_through"] >= r and fleet._figures()["waiting"] == 0)
+            village.announce(r, r)
+        await until(lambda: len(village.results()) == ROUNDS + ROUNDS // 2)
+        for task in tasks:
+            task.cancel()

@@ -12,6 +12,7 @@ NUMBERS = {"numpy", "networkx"}
 #: What the images have no copy of.
 PACKAGES = {"grid_operator", "privacy_gateway"}
 TERMINAL = {"click", "rich", "psutil", "tomli_w"}
+TABLES = {"sqlalchemy", "alembic", "psycopg"}
 
 _IMPORT = """
 import importlib, sys
@@ -32,15 +33,18 @@ for module in {modules}:
     [
         pytest.param(
             ["testbed.compose.setup", "testbed.compose.check", "testbed.compose.watch", "testbed.command",
-             "configurator.authority.command"], HEAVY, id="testbed",
+             "configurator.authority.command"], HEAVY | TABLES, id="testbed",
         ),
-        pytest.param(["testbed.compose.slot", "testbed.agents.fleet"], HEAVY | NUMBERS | TERMINAL, id="meter"),
+        pytest.param(["testbed.compose.slot", "testbed.agents.fleet"], HEAVY | NUMBERS | TERMINAL | TABLES, id="meter"),
         pytest.param(
             ["testbed.compose.begin", "ppn_node.__main__", "testbed.agents.ppn", "testbed.agents.liar"],
-            HEAVY | TERMINAL | {"networkx"}, id="ppn",
+            HEAVY | TERMINAL | TABLES | {"networkx"}, id="ppn",
         ),
-        pytest.param(["consumer_node.__main__", "testbed.compose.begin"], HEAVY | TERMINAL | {"networkx"}, id="consumer"),
-        pytest.param(["configurator.__main__", "testbed.compose.begin"], (HEAVY - {"ortools", "pandas"}) | TERMINAL, id="configurator"),
+        pytest.param(["consumer_node.__main__", "testbed.compose.begin"], HEAVY | TERMINAL | {"networkx", "psycopg"}, id="consumer"),
+        pytest.param(
+            ["configurator.__main__", "testbed.compose.begin"], (HEAVY - {"ortools", "pandas"}) | TERMINAL | TABLES,
+            id="configurator",
+        ),
     ],
 )  # fmt: skip
 def test_the_modules_of_an_image_can_be_imported_there(modules, absent):

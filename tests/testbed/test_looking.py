@@ -13,13 +13,14 @@ from support import ROOT
 STORES = {
     "Authority",
     "BillingStore",
+    "CollectedShares",
     "GraphBook",
     "Journal",
     "Keyring",
     "MaskingJournal",
     "Outbox",
     "Registry",
-    "Results",
+    "ResultStore",
     "Wishes",
 }
 #: Who may open which store to write, and why.

@@ -13,6 +13,7 @@ import sqlite3
 
 import pytest
 from support.builders import FIELD, head
+from support.consumer import opened_tables
 
 from consumer_node.masked.service import Billing
 from consumer_node.masked.store import BillingStore
@@ -104,7 +105,8 @@ class BillingDesk:
 
     def begin(self):
         """As after a kill: only the disk is left."""
-        self.mechanism = Billing(self.agent, BillingStore(self.directory), 0.0, self.wake)
+        self.tables = opened_tables(self.directory)
+        self.mechanism = Billing(self.agent, BillingStore(self.directory), self.tables, 0.0, self.wake)
         if self.agent.membership.plans.newest is None:
             self.agent.adopt(self.mechanism, HEAD, PART)
         else:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import random
+import signal
 
 import pytest
 from support.builders import FIELD, IDENTITIES, head
+from support.consumer import opened_tables
+from support.gateway.stored import Instants, forked
 
-from consumer_node.shares.results import Results
+from consumer_node.results.tables import ResultKind
 from consumer_node.shares.service import Collecting
+from consumer_node.shares.store import CollectedShares
 from hushgrid.core import shamir
 from hushgrid.core.encoding import lift_vector
 from hushgrid.core.minimum import WithheldReason
 from hushgrid.core.sealing import Agreement, Kind, SealingKey
-from hushgrid.errors import MessageError, RejectReason
+from hushgrid.errors import JournalError, MessageError, RejectReason
 from hushgrid.plan.head import EpochKey, PpnEntry
 from hushgrid.plan.parts import ConsumerPart, Rule
 from hushgrid.statements.rounds import Observation
@@ -41,6 +47,7 @@ RULE = Rule(
 )
 PART = ConsumerPart(rules=(RULE,), cohort_sizes=(20,))
 WATT_HOURS = 12_345
+KILLS = 10
 
 
 class Desk:
@@ -48,10 +55,16 @@ class Desk:
 
     def __init__(self, agent, directory, patience_seconds=0.0):
         self.agent, self.directory, self.woken = agent, directory, 0
-        self.mechanism = Collecting(agent, Results(directory), patience_seconds, lambda _rule: 0.0, self.wake)
+        self.tables = opened_tables(directory)
+        self.collected = CollectedShares(directory)
+        self.mechanism = Collecting(agent, self.collected, self.tables, patience_seconds, lambda _rule: 0.0, self.wake)
 
     def wake(self):
         self.woken += 1
+
+    def close(self):
+        self.mechanism.close()
+        self.tables.close()
 
     def frame(self, point, round_number=12, watt_hours=WATT_HOURS, rule=RULE, wrong=0, version=1):
         secret = lift_vector((watt_hours,), 20 * HEAD.reading_bound_watt_hours, FIELD)[0]
@@ -147,6 +160,92 @@ async def test_what_was_collected_before_a_kill_is_taken_up_with_its_plan(agent,
     await after.hear(4)
     assert [row["watt_hours"] for row in after.results()] == [WATT_HOURS]
     assert after.mechanism.keeps_from_round(100) == 98
+
+
+def conclude_two(agent, directory, instants):
+    """Two windows. instants: at one of them it may be killed."""
+    desk = Desk(agent, directory)
+    agent.adopt(desk.mechanism, HEAD, PART)
+    let_go = desk.collected.let_go
+
+    def ticking(*window):
+        instants.tick()
+        let_go(*window)
+        instants.tick()
+
+    desk.collected.let_go = ticking
+    for round_number in (12, 13):
+        for point in (1, 2, 3, 4):
+            asyncio.run(desk.hear(point, round_number=round_number))
+    desk.close()
+
+
+def test_killed_at_any_instant_it_loses_no_result_and_doubles_none(agent, tmp_path, part):
+    """At 10 instants that another commit draws anew; with --long at every one."""
+    instants = Instants()
+    conclude_two(agent, tmp_path / "whole", instants)
+    instants.close()
+    everything = range(1, instants.seen + 1)
+    assert len(everything) > 50
+    for last in part.sample(everything, KILLS) if part else everything:
+        directory = tmp_path / str(last)
+        pid = forked(lambda last=last, directory=directory: conclude_two(agent, directory, Instants(last)))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        after = Desk(agent, directory)
+        agent.adopt(after.mechanism, HEAD, PART)
+        written = [row["first_round"] for row in after.results()]
+        assert written in ([], [12], [12, 13])
+        frames = map(AggregateFrame.from_bytes, after.collected.frames())
+        assert not {frame.first_round for frame in frames}.intersection(written)
+        for round_number in (12, 13):  # whoever has no receipt says it again
+            for point in (1, 2, 3, 4):
+                asyncio.run(after.hear(point, round_number=round_number))
+        results = [(row["first_round"], row["watt_hours"]) for row in after.results()]
+        assert results == [(12, WATT_HOURS), (13, WATT_HOURS)]
+        assert after.collected.frames() == []
+        after.close()
+
+
+async def test_between_a_result_and_what_it_came_from_a_kill_leaves_both_and_the_next_start_one(
+    agent, tmp_path, monkeypatch
+):
+    before = Desk(agent, tmp_path, patience_seconds=3600.0)
+    agent.adopt(before.mechanism, HEAD, PART)
+    for point in (1, 2, 3):
+        await before.hear(point)
+
+    def killed(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr(before.collected, "let_go", killed)
+    with pytest.raises(InterruptedError):
+        await before.hear(4)
+    assert len(before.collected.frames()) == 4
+    assert before.tables.count(ResultKind.SUM) == 1
+    before.close()
+    after = Desk(agent, tmp_path)
+    agent.adopt(after.mechanism, HEAD, PART)
+    assert after.collected.frames() == []
+    assert [row["watt_hours"] for row in after.results()] == [WATT_HOURS]
+    assert await after.hear(4) == AggregateReceipt(1, 12, 4)
+    assert after.mechanism.figures()["results"] == 1
+    after.close()
+
+
+async def test_what_the_tables_do_not_take_is_not_receipted_and_its_shares_stay(desk, monkeypatch):
+    def full(*_):
+        raise JournalError("results.sqlite: database or disk is full")
+
+    monkeypatch.setattr(desk.tables, "add", full)
+    for point in (1, 2):
+        await desk.hear(point)
+    with pytest.raises(JournalError, match="disk is full"):
+        await desk.hear(3)
+    assert desk.agent.sent == []
+    assert len(desk.collected.frames()) == 3
+    monkeypatch.undo()
+    await desk.mechanism.advance()
+    assert [row["watt_hours"] for row in desk.results()] == [WATT_HOURS]
 
 
 @pytest.mark.parametrize(

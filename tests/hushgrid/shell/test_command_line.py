@@ -16,7 +16,7 @@ PROGRAMS = {
     "testbed": ("hushgrid", {"ask", "audit", "audit-log", "convert", "enrol", "experiment", "plan", "testbed"}),
     "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay", "consent", "consents"}),
     "ppn_node": ("hushgrid-ppn", {"run"}),
-    "consumer_node": ("hushgrid-consumer", {"run", "request", "withdraw", "rules"}),
+    "consumer_node": ("hushgrid-consumer", {"run", "request", "withdraw", "rules", "results"}),
     "configurator": ("hushgrid-configurator", {"run", "token", "identity"}),
 }
 

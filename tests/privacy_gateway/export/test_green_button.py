@@ -221,6 +221,7 @@ def test_one_bill_said_twice_is_one_and_two_of_one_period_are_refused():
         {"omitted": [3]},
         {"start_utc": "1970-01-01T00:15:00Z"},
         {"start_utc": "1970-01-01 00:00:00"},
+        {"end_utc": "1970-01-01T00:00:00Z"},
         {"first_round": 2**47, "last_round": 2**47 + 95},
         {"meter": "m 1"},
         {"cost": 3},

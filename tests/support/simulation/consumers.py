@@ -7,13 +7,24 @@ from collections.abc import Callable
 from consumer_node.shares.collection import Aggregate
 from consumer_node.shares.service import Collecting
 from hushgrid.errors import MessageError
+from hushgrid.plan.parts import Rule
 from hushgrid.wire.topics import Channel
 from support.simulation.agents import StandIn, run, topic
 from support.simulation.grid import Grid
 from support.simulation.invariants import Watch
-from support.simulation.stores import Crash, FallibleResults
+from support.simulation.stores import Crash, Disk
 
 PATIENCE_SECONDS = 30.0
+
+
+class _Watched(Collecting):
+    """kept: what it last began to write down."""
+
+    kept: Aggregate
+
+    def _keep(self, rule: Rule, result: Aggregate, interval_seconds: int) -> None:
+        self.kept = result
+        super()._keep(rule, result, interval_seconds)
 
 
 class SimulatedConsumer:
@@ -21,15 +32,15 @@ class SimulatedConsumer:
 
     name = "c"
 
-    def __init__(self, grid: Grid, results: FallibleResults, watch: Watch, send: Callable[[str, object], None]) -> None:
-        self._grid, self._results, self._watch, self._send = grid, results, watch, send
+    def __init__(self, grid: Grid, disk: Disk, watch: Watch, send: Callable[[str, object], None]) -> None:
+        self._grid, self._disk, self._watch, self._send = grid, disk, watch, send
         self._clock = 0.0
         self.crashes = 0
-        results.on_result = self._concluded
+        disk.results.on_result = self._concluded
         self._start()
 
     def _start(self) -> None:
-        self._results.crash_in = 0
+        self._disk.collected.crash_in = 0
         self._woken = False
         agent = StandIn(
             self.name,
@@ -37,8 +48,14 @@ class SimulatedConsumer:
             lambda _channel, recipient, payload: self._send(recipient, payload),
             lambda body: self._send("configurator", body),
         )
-        self._collecting = Collecting(
-            agent, self._results, PATIENCE_SECONDS, lambda _rule: 0.0, self._wake, now=lambda: self._clock
+        self._collecting = _Watched(
+            agent,
+            self._disk.collected,
+            self._disk.results,
+            PATIENCE_SECONDS,
+            lambda _rule: 0.0,
+            self._wake,
+            now=lambda: self._clock,
         )
         self._collecting.adopt(self._grid.adopted)
 
@@ -75,5 +92,6 @@ class SimulatedConsumer:
         self._woken = False
         run(self._collecting.advance())
 
-    def _concluded(self, found: Aggregate) -> None:
+    def _concluded(self) -> None:
+        found = self._collecting.kept
         self._watch.concluded(found, self._collecting._answers[found.rule, found.window.first])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+
+from sqlalchemy import delete, event
 
 from configurator.registry.decisions import DecisionStore
 from configurator.registry.registry import Registry
 from configurator.values import GrantedRule
-from consumer_node.shares.collection import Aggregate
-from consumer_node.shares.results import Results
+from consumer_node.results.files import Row
+from consumer_node.results.store import ResultStore
+from consumer_node.results.tables import RESULT_TABLES, TABLES, ResultKind
+from consumer_node.shares.store import CollectedShares
 from hushgrid.core.recovery import Recovery
+from hushgrid.relational.opening import RelationalDatabase
 from hushgrid.statements.rules import RequestRule
 from hushgrid.wire.role import Role
 from meter_agent.shares.outbox import Outbox
@@ -88,18 +94,41 @@ class FallibleRegistry(Registry):
         self.decisions = FallibleDecisions(self._database)
 
 
-class FallibleResults(Fallible, Results):
-    """The consumer's, without the files beside it. on_result: is shown what was concluded."""
+class FallibleShares(Fallible, CollectedShares):
+    """What the consumer has collected."""
 
-    tables = ("answer", "result")
-    on_result: Callable[[Aggregate], None] = staticmethod(_ignore)
+    tables = ("answer",)
 
-    def conclude(self, name: str, aggregate: Aggregate, interval_seconds: int) -> None:
-        super().conclude(name, aggregate, interval_seconds)
-        self.on_result(aggregate)
 
-    def _append(self, _rows: object) -> None:
-        """Files repeat the store, and are not at stake here."""
+class FallibleResults(Fallible, ResultStore):
+    """The consumer's results, without the files beside them, which repeat them and are not at stake here.
+
+    It dies when what is collected dies, and in the same count. on_result: is told that a result has come onto disk.
+    """
+
+    on_result: Callable[[], None] = staticmethod(_ignore)
+
+    def __init__(self, directory: Path, collected: FallibleShares) -> None:
+        self._collected = collected
+        database = RelationalDatabase(f"sqlite:///{directory / 'results.sqlite'}", RESULT_TABLES)
+        database._engine.dispose()
+        event.listen(database._engine, "connect", _hasten_connection)
+        super().__init__(database, "g", "c")
+
+    def change(self) -> bool:
+        return self._collected.change()
+
+    def add(self, kind: ResultKind, rows: list[Row], cohort: object = None) -> int:
+        new = super().add(kind, rows, cohort)
+        if new:
+            self.on_result()
+        return new
+
+    def clear(self) -> None:
+        with self._database.writing() as connection:
+            for table in TABLES.values():
+                connection.execute(delete(table))
+        self._counts = dict.fromkeys(TABLES, 0)
 
 
 def _fallible(kind: type[Fallible], *names: str) -> None:
@@ -123,13 +152,19 @@ _fallible(
     *("add_shares", "freeze", "set_state", "set_decision", "set_certificate", "add_release", "raise_floor", "received"),
 )
 _fallible(FallibleDecisions, "add_roster", "add", "add_countersignature", "set_certificate")
-_fallible(FallibleResults, "add_answer", "conclude")
+_fallible(FallibleShares, "add", "let_go")
+_fallible(FallibleResults, "add")
 
 
-def _hasten(store: Journal | Outbox | Registry | Results) -> None:
+def _hasten(store: Journal | Outbox | Registry | CollectedShares) -> None:
     """Durability against a loss of power is SQLite's part, and not at stake here."""
     for pragma in ("synchronous=OFF", "journal_mode=MEMORY", "locking_mode=EXCLUSIVE"):
         store._database.query(f"PRAGMA {pragma}")
+
+
+def _hasten_connection(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("synchronous=OFF", "journal_mode=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 class Disk:
@@ -138,8 +173,9 @@ class Disk:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.journals = {point: FallibleJournal(directory / f"ppn-{point}.sqlite") for point in POINTS}
-        self.results = FallibleResults(directory)
-        for store in (*self.journals.values(), self.results):
+        self.collected = FallibleShares(directory)
+        self.results = FallibleResults(directory, self.collected)
+        for store in (*self.journals.values(), self.collected):
             _hasten(store)
         self._registries: dict[Recovery, FallibleRegistry] = {}
         self.outbox = self.open_outbox()
@@ -161,7 +197,8 @@ class Disk:
 
     def clear(self) -> None:
         """Another history begins."""
-        for store in (*self.journals.values(), *(each.decisions for each in self._registries.values()), self.results):
+        decisions = (each.decisions for each in self._registries.values())
+        for store in (*self.journals.values(), *decisions, self.collected, self.results):
             store.clear()
         for table in ("stated", "envelope", "said"):
             self.outbox._database.execute(f"DELETE FROM {table}")  # noqa: S608  # fixed names
@@ -170,7 +207,7 @@ class Disk:
 
     def close(self) -> None:
         """Close all stores."""
-        for store in (*self.journals.values(), *self._registries.values(), self.results, self.outbox):
+        for store in (*self.journals.values(), *self._registries.values(), self.collected, self.results, self.outbox):
             store.close()
 
 

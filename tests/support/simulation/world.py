@@ -55,7 +55,7 @@ class World:
             for point in POINTS
         }
         self.configurator = SimulatedConfigurator(grid, disk.registry(grid), self.watch, self._sender(CONFIGURATOR))
-        self.consumer = SimulatedConsumer(grid, disk.results, self.watch, self._sender(CONSUMER))
+        self.consumer = SimulatedConsumer(grid, disk, self.watch, self._sender(CONSUMER))
 
     @property
     def crashes(self) -> int:
@@ -287,7 +287,7 @@ class World:
         """A process dies now, or at one of its next changes on disk, just before or just after it."""
         parties = [*self.ppns.values(), *self.ppns.values(), self.configurator, self.consumer]
         stores = [*self.disk.journals.values(), *self.disk.journals.values()]
-        stores += [self.disk.registry(self.grid).decisions, self.disk.results]
+        stores += [self.disk.registry(self.grid).decisions, self.disk.collected]
         at = a % len(parties)
         if b % 4 == 0:
             parties[at].restart()
@@ -337,7 +337,7 @@ class World:
     def finish(self) -> None:
         """No more faults: everything comes to its end, and exactly what can be released is."""
         self.cut.clear()
-        for store in (*self.disk.journals.values(), self.disk.registry(self.grid).decisions, self.disk.results):
+        for store in (*self.disk.journals.values(), self.disk.registry(self.grid).decisions, self.disk.collected):
             store.crash_in = 0
         while self.metered < LAST:
             self.do_meter(0, 0)

@@ -6,33 +6,11 @@ import asyncio
 import random
 
 import pytest
-from support.village import FIRST, METERS, ROUNDS, SETTLE_SECONDS, Village, until
+from support.village import FIRST, METERS, SETTLE_SECONDS, Village, play, until
 
 from configurator.registry.registry import Registry
 from configurator.values import GrantedRule
 from hushgrid.testing.memory_broker import MemoryBroker
-
-
-async def play(village: Village) -> None:
-    services = village.services()
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(service.run()) for service in services.values()]
-        village.announce(-1, -1)
-        fleet, consumer = services["fleet"], services["consumer"]
-        await until(lambda: consumer._figures()["in_plan"] == 2 and fleet._figures()["in_plan"] == METERS)
-        await until(lambda: all(services[f"ppn-{n}"].agent.membership.plans.newest for n in range(4)))
-        newest = services["configurator"].history.newest.version
-        agents = [fleet.agent, consumer.agent, *(services[f"ppn-{n}"].agent for n in range(4))]
-        await until(lambda: all(agent.membership.plans.version(newest) for agent in agents))
-        village.announce(FIRST - 1, FIRST - 1)
-        for r in range(FIRST, FIRST + ROUNDS):
-            village.announce(r, r - 1)
-            await until(lambda r=r: fleet._figures()["stated_through"] >= r and fleet._figures()["waiting"] == 0)
-            village.announce(r, r)
-        await until(lambda: len(village.results()) == ROUNDS + ROUNDS // 2)
-        for task in tasks:
-            task.cancel()
-
 
 FAULTS = {"none": 0.0, "drop": 0.15, "duplicate": 0.5, "corrupt": 0.1, "reorder": 0.3}
 

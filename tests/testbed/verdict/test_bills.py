@@ -6,10 +6,11 @@ import json
 import sqlite3
 
 import pytest
+from support.consumer import opened_tables
 
 from configurator.masked.graph_book import GraphBook
 from configurator.registry.registry import Registry
-from consumer_node.masked.store import BillingStore, Sum
+from consumer_node.results.tables import ResultKind
 from hushgrid.core.schedule import Window
 from hushgrid.core.sealing import Agreement, Identity
 from hushgrid.wire.masked import RoundClosing
@@ -94,17 +95,17 @@ class Stores:
         return put
 
     def _consumer(self, directory, put) -> None:
-        store, place = BillingStore(directory), {"rule": "bills", "number": 1, "start_utc": ""}
+        store, place = opened_tables(directory), {"rule": "bills", "number": STREAM, "start_utc": "", "end_utc": ""}
         for r in READINGS:
             left_out = ["m1"] if r == 9 else []
             row = place | {"first_round": r, "last_round": r, "component": 0, "status": "released", "expected": 1}
             row |= {"watt_hours": 0 if left_out else put[r], "included": 1 - len(left_out), "gaps": [], "reason": ""}
-            store.conclude(Sum.COLUMN, STREAM, [(r, "0", row | {"omitted": left_out})])
+            store.add(ResultKind.COLUMN, [row | {"omitted": left_out}])
         for window in TWO:
             omitted = [r for r in window if r == 9]
             row = place | {"first_round": window.first, "last_round": window.last, "meter": "m1", "status": "released"}
             row |= {"watt_hours": sum(put[r] for r in window if r not in omitted), "rounds": 4 - len(omitted)}
-            store.conclude(Sum.BILL, STREAM, [(window.first, "m1", row | {"omitted": omitted, "reason": ""})])
+            store.add(ResultKind.BILL, [row | {"omitted": omitted, "reason": ""}])
         store.close()
 
     def verdict(self):

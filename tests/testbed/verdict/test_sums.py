@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from support.consumer import opened_tables
 
 from configurator.plans.building import build_plan
 from configurator.registry.registry import Registry
 from configurator.values import GrantedRule
-from consumer_node.shares.collection import Aggregate, Outcome
-from consumer_node.shares.results import Results
+from consumer_node.results.tables import ResultKind
+from consumer_node.shares.collection import Aggregate, Outcome, result_row
 from hushgrid.core.bitmap import Bitmap
 from hushgrid.core.recovery import Recovery
 from hushgrid.core.schedule import Window
@@ -54,7 +55,7 @@ class Stores:
         self.registry = Registry(directory / "configurator" / "registry.sqlite")
         self._enrol()
         self.rule = self._plan()
-        self.results = Results(directory / "supplier")
+        self.results = opened_tables(directory / "supplier")
 
     def close(self) -> None:
         self.registry.close()
@@ -92,7 +93,7 @@ class Stores:
     def conclude(self, window, watt_hours, outcome=Outcome.RELEASED, **said) -> None:
         """The consumer's result: of five included pairs and one gap unless said otherwise."""
         plain = Aggregate(self.rule, window, outcome, "", watt_hours, 6, 5, 1, 0, 0, 3, points=(1, 2, 3))
-        self.results.conclude("total", dataclasses.replace(plain, **said), 1800)
+        self.results.add(ResultKind.SUM, [result_row("total", dataclasses.replace(plain, **said), 1800)])
 
     def verdict(self):
         return judge(self.deployment, self.truth)

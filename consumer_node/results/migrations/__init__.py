@@ -1,0 +1,1 @@
+"""Numbered changes of the tables, run at opening. One that was ever released is never changed."""

@@ -1,0 +1,1 @@
+"""Which of a consumer's sums may the gateway build answers on?"""
