@@ -46,7 +46,7 @@ def main() -> None:
         for at in range(DAY)
     ]  # fmt: skip
     records, sampler = MemoryRecords(HOMES, sums, settled_before=DAY), installed_sampler()
-    whole_day = {"kind": "sum", "cohort": "all", "first_round": 0, "until_round": DAY, "purpose": "planning"}
+    whole_day = {"kind": "sum", "cohort": "all", "first_round": 0, "until_round": DAY, "purpose": "operations"}
     asked = [
         ("researcher", {**whole_day, "epsilon": "0.5"}),
         ("utility", {**whole_day, "cohort": ["m000..m999"], "epsilon": 0.5}),

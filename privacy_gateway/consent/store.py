@@ -29,22 +29,41 @@ class HeardConsents:
         self._grid, self._identities = grid, identities
         self._database = Database(path, _MIGRATIONS, secrets=True)
         self.homes: dict[str, HomeConsents] = {}
-        for place, wire in self._database.query("SELECT place, wire FROM consent ORDER BY place"):
+        self._path, self._place = path, 0
+        try:
+            self.look_again()
+        except JournalError:
+            self._database.close()
+            raise
+
+    def look_again(self) -> None:
+        """Take in what another process has heard since: several gateways of one machine may share the file.
+
+        JournalError where a kept statement is not genuine.
+        """
+        query = "SELECT place, wire FROM consent WHERE place > ? ORDER BY place"
+        for place, wire in self._database.query(query, self._place):
             try:
-                meter, consent = read_consent(wire, grid, identities)
+                meter, consent = read_consent(wire, self._grid, self._identities)
                 self.homes[meter] = self.homes.get(meter, HomeConsents()).after(consent)
             except MessageError as error:
-                if error.reason is RejectReason.UNKNOWN_SENDER:
-                    continue
-                self._database.close()
-                raise JournalError(f"{path}: consent {place} in the order of arrival: {error}") from None
+                if error.reason is not RejectReason.UNKNOWN_SENDER:
+                    raise JournalError(f"{self._path}: consent {place} in the order of arrival: {error}") from None
+            self._place = place
+
+    def statements(self, meter: str) -> list[bytes]:
+        """What this meter has said, as it was signed, in the order of arrival."""
+        query = "SELECT wire FROM consent WHERE meter = ? ORDER BY place"
+        return [bytes(wire) for (wire,) in self._database.query(query, meter)]
 
     def hear(self, wire: bytes) -> tuple[str, Consent, bytes]:
         """Take one in: the meter, what it says, and the statement's SHA-256. MessageError as reading it and `HomeConsents.after` say."""
         meter, consent = read_consent(wire, self._grid, self._identities)
-        after = self.homes.get(meter, HomeConsents()).after(consent)
-        self._database.execute("INSERT INTO consent (meter, wire) VALUES (?, ?)", meter, wire)
-        self.homes[meter] = after
+        with self._database.transaction():
+            self.look_again()
+            self.homes.get(meter, HomeConsents()).after(consent)
+            self._database.execute("INSERT INTO consent (meter, wire) VALUES (?, ?)", meter, wire)
+        self.look_again()
         return meter, consent, hashlib.sha256(wire).digest()
 
     def close(self) -> None:

@@ -39,9 +39,14 @@ class GatewayRecords(GatewayKnowledge, Protocol):
         """
         ...
 
-    def audited(self, asker: str, question: GatewayQuestion, outcome: Declined | GatewayAnswer) -> None:
-        """Who asked what, and what became of it, on disk before this returns; an answer is kept for whoever asks
+    def audited(
+        self, asker: str, question: GatewayQuestion, outcome: Declined | GatewayAnswer
+    ) -> Declined | GatewayAnswer:
+        """Who asked what, and what becomes of it, on disk before this returns; an answer is kept for whoever asks
         again.
+
+        What is given is what this returns: where another process answered the same question meanwhile, its answer; a
+        refusal where consent was taken back meanwhile.
         """
         ...
 
@@ -57,8 +62,7 @@ def reply(
             outcome = _outcome(decide(asker, question, records, policy), records, policy, sampler)
         except DecidedTooEarlyError:
             continue
-        records.audited(asker, question, outcome)
-        return outcome
+        return records.audited(asker, question, outcome)
     raise DecidedTooEarlyError(f"judged {MOST_JUDGEMENTS} times, and others were charged for each time")
 
 

@@ -82,8 +82,11 @@ class MemoryRecords:
             self._disclosed += allowed.disclosed
         return overdraft
 
-    def audited(self, asker: str, question: GatewayQuestion, outcome: Declined | GatewayAnswer) -> None:
+    def audited(
+        self, asker: str, question: GatewayQuestion, outcome: Declined | GatewayAnswer
+    ) -> Declined | GatewayAnswer:
         """A line of the log; an answer is kept."""
         self.log.append((asker, question, outcome))
         if isinstance(outcome, GatewayAnswer):
             self._answers[outcome.question] = outcome
+        return outcome

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from hushgrid.wire.model import Model, Name, Round
+from hushgrid.wire.model import Model, Round
+from hushgrid.wire.purpose import Purpose
 
 #: Steps of a load curve, rounds of a question, items of a cohort: bounds of what is looked at.
 MOST_STEPS = 40_000
@@ -39,7 +40,7 @@ class StatisticKind(enum.StrEnum):
 DISTRIBUTIONS = frozenset({StatisticKind.HISTOGRAM, StatisticKind.QUANTILE, StatisticKind.SHARE_ABOVE})
 
 
-def _as_written(value: object) -> object:
+def as_written(value: object) -> object:
     """A decimal number exactly as it was written: 0.1 is one tenth. Everything else is left to be refused."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
@@ -61,7 +62,7 @@ def plain(value: Decimal) -> str:
 #: A finite decimal number above 0 with six places at most, written as a number or as text.
 Exact = Annotated[
     Decimal,
-    BeforeValidator(_as_written),
+    BeforeValidator(as_written),
     Field(gt=0, le=10**15, decimal_places=_DECIMALS, allow_inf_nan=False),
     PlainSerializer(plain, return_type=str),
 ]
@@ -85,7 +86,7 @@ class GatewayQuestion(Model):
     cohort: Item | Annotated[tuple[Item, ...], Field(min_length=1, max_length=_MOST_ITEMS)]
     first_round: Round
     until_round: Round
-    purpose: Name
+    purpose: Purpose
     epsilon: Exact | None = None
     error_watt_hours: Exact | None = None
     error_percent: Exact | None = None

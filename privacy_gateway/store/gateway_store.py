@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from hushgrid.errors import JournalError
 from hushgrid.relational.opening import PATIENCE_SECONDS, RelationalDatabase
@@ -15,10 +15,24 @@ from privacy_gateway.deciding.order import AllowedQuestion
 from privacy_gateway.differencing.disclosed import DisclosedRow
 from privacy_gateway.ledger.balance import BudgetCap
 from privacy_gateway.ledger.book import Overdraft
+from privacy_gateway.questions.posed import PosedQuestion
+from privacy_gateway.questions.question import GatewayQuestion
 from privacy_gateway.questions.recovered import RecoveredSum, RoundSpan
 from privacy_gateway.store.ledger import StoredLedger, count_attempts, next_place, write_charge, write_cohort
-from privacy_gateway.store.tables import ANSWERS, CHARGES, COHORTS, DISCLOSED, GATEWAY_TABLES, SUMS
-from privacy_gateway.store.written import answer_read, answer_written, homes_read, losses_read, losses_written
+from privacy_gateway.store.tables import ANSWERS, CHARGES, COHORTS, DISCLOSED, GATEWAY_TABLES, QUESTIONS, SUMS
+from privacy_gateway.store.written import (
+    answer_read,
+    answer_written,
+    homes_read,
+    losses_read,
+    losses_written,
+    stated_read,
+    stated_written,
+)
+
+
+class ConflictingSumError(JournalError):
+    """Another sum of the same rule and window is kept already: one of the two is wrong."""
 
 
 class GatewayStore:
@@ -38,16 +52,27 @@ class GatewayStore:
             written = connection.scalar(select(ANSWERS.c.answer).where(ANSWERS.c.question == digest))
         return None if written is None else answer_read(digest, written)
 
-    def keep_answer(self, answer: GatewayAnswer) -> None:
+    def keep_answer(self, answer: GatewayAnswer, posed: PosedQuestion | None = None) -> None:
         """On disk before this returns. Of two processes that paid for one question at once, the first answer is kept.
 
-        JournalError, and nothing is kept, where nobody was charged for it.
+        posed: the question, kept with it, so that the answer can be asked for by its digest. JournalError, and nothing
+        is kept, where nobody was charged for it.
         """
         with self._database.writing() as connection:
             if count_attempts(connection, answer.question) == 0:
                 raise JournalError(f"{self._database.name}: question {answer.question} was never charged for")
             if connection.scalar(select(ANSWERS.c.question).where(ANSWERS.c.question == answer.question)) is None:
                 connection.execute(insert(ANSWERS).values(question=answer.question, answer=answer_written(answer)))
+            if posed is not None and connection.scalar(_question_of(posed.digest)) is None:
+                cohort = write_cohort(connection, posed.homes)
+                row = {"question": posed.digest, "cohort": cohort, "stated": stated_written(posed.question)}
+                connection.execute(insert(QUESTIONS).values(row))
+
+    def question_of(self, digest: str) -> GatewayQuestion | None:
+        """The question of this digest, its homes by name; None where none of it was answered."""
+        with self._lock, self._database.reading() as connection:
+            row = connection.execute(select(QUESTIONS).where(QUESTIONS.c.question == digest)).one_or_none()
+            return None if row is None else stated_read(row.stated, self._homes(connection, row.cohort))
 
     def attempts(self, digest: str) -> int:
         """How often this question was charged for."""
@@ -87,7 +112,7 @@ class GatewayStore:
             return None
 
     def take_in(self, sums: Iterable[RecoveredSum]) -> int:
-        """All of them, or none; how many were new. JournalError where another sum of that rule and window is kept."""
+        """All of them, or none; how many were new. ConflictingSumError where another sum of that rule and window is kept."""
         new = 0
         with self._database.writing() as connection:
             for each in sums:
@@ -102,11 +127,16 @@ class GatewayStore:
                         )
                     )  # fmt: skip
                 elif kept != each:
-                    raise JournalError(
+                    raise ConflictingSumError(
                         f"{self._database.name}: another sum of rule {each.rule}, rounds {each.span.first} to "
                         f"{each.span.until - 1}, is kept already"
                     )
         return new
+
+    def settled_before(self) -> int:
+        """The first round behind all sums that are kept; 0 where there is none."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.max(SUMS.c.until_round))) or 0
 
     def sums_within(self, span: RoundSpan) -> list[RecoveredSum]:
         """The recovered sums whose rounds lie in this span."""
@@ -142,3 +172,7 @@ class GatewayStore:
     def close(self) -> None:
         """Let go of all connections."""
         self._database.close()
+
+
+def _question_of(digest: str) -> Select[tuple[str]]:
+    return select(QUESTIONS.c.question).where(QUESTIONS.c.question == digest)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
 
 from hushgrid.relational.cells import WholeNumber
 from hushgrid.relational.table_set import TableSet
 
 GATEWAY_TABLES = TableSet(
-    name="the gateway's store", migrations=Path(__file__).parent / "migrations", newest="0001",
+    name="the gateway's store", migrations=Path(__file__).parent / "migrations", newest="0002",
     version_table="alembic_version", lock=b"hushgate", extra="gateway",
 )  # fmt: skip
 _ROUND = "rounds first_round <= r < until_round"
@@ -78,4 +78,20 @@ SUMS = Table(
     Column("included", BigInteger, nullable=False, comment="(home, round) pairs in it"),
     Column("contributors", BigInteger, nullable=False, comment="homes with at least one pair in it"),
     comment="Sums as their consumer recovered them, one row a rule and window",
+)  # fmt: skip
+
+QUESTIONS = Table(
+    "questions", METADATA,
+    Column("question", Text, primary_key=True, comment="digest of the question"),
+    Column("cohort", ForeignKey("cohorts.cohort"), nullable=False, comment="the homes it is about"),
+    Column("stated", Text, nullable=False, comment="JSON of the question, but for its homes"),
+    comment="Questions that have an answer, so that it can be asked for by its digest",
+)  # fmt: skip
+
+DISPUTES = Table(
+    "disputes", METADATA,
+    Column("dispute", String(32), primary_key=True, comment="its name, drawn, hexadecimal"),
+    Column("at_seconds", BigInteger, nullable=False, comment="when it was said, seconds since 1970, UTC"),
+    Column("sealed", LargeBinary, nullable=False, comment="whose it is and what it says, sealed under a key outside"),
+    comment="What customers dispute, each readable with the column key only",
 )  # fmt: skip

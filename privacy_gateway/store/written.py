@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 from fractions import Fraction
 
-from hushgrid.errors import JournalError
+from hushgrid.errors import JournalError, MessageError
 from privacy_gateway.deciding.answer import GatewayAnswer
 from privacy_gateway.ledger.price import PrivacyPrice
 from privacy_gateway.noise.mechanisms import MechanismKind
-from privacy_gateway.questions.question import StatisticKind
+from privacy_gateway.questions.question import GatewayQuestion, StatisticKind
 from privacy_gateway.questions.recovered import RoundSpan, SumLoss
 
 
@@ -91,6 +91,20 @@ def answer_read(question: str, written: str) -> GatewayAnswer:
         )
     except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
         raise JournalError(f"the gateway's store: the answer to question {question} is not understood") from None
+
+
+def stated_written(question: GatewayQuestion) -> str:
+    """What a question states, but for its homes."""
+    return _json(question.model_dump(mode="json", exclude_none=True, exclude={"cohort"}))
+
+
+def stated_read(written: str, homes: Collection[str]) -> GatewayQuestion:
+    """The question again, its homes one by one; JournalError for anything else."""
+    try:
+        stated = json.loads(written)
+        return GatewayQuestion.from_json(json.dumps({**stated, "cohort": sorted(homes)}).encode())
+    except (MessageError, TypeError, ValueError):
+        raise JournalError("the gateway's store: a question is not understood") from None
 
 
 def _list(written: str) -> list[object]:

@@ -34,6 +34,7 @@ from hushgrid.statements.rounds import (
     countersign,
 )
 from hushgrid.statements.rules import RequestRule, RuleAnswer, WithdrawRule
+from hushgrid.statements.sign_in import SignIn
 from hushgrid.statements.statement import Body, Kinds, Statement
 from hushgrid.wire.purpose import Purpose
 from hushgrid.wire.role import Role
@@ -86,6 +87,7 @@ BODIES = [
     MaskedRoster(stream=1, round=10, version=1, missing=(3,)),
     MaskedClosing(stream=1, round=10, graph=b"g" * 32, absent=(3,), signature=b"s" * 64),
     Consent(grid="g", number=3, purpose=Purpose.RESEARCH, act=ConsentAct.REVOKE, at_seconds=1_700_000_000),
+    SignIn(grid="g", challenge=b"c" * 40, at_seconds=1_700_000_000),
     AuditHead(grid="g", identity=IDENTITIES[1].public, entries=7, digest=b"d" * 32, at_seconds=1_700_000_000),
     Card(grid="g", key=KEY),
     PublishedHead(head=head()),

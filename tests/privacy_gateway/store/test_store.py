@@ -178,7 +178,7 @@ def test_a_newer_database_is_refused(url, path, store):
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(
-        JournalError, match=r"written by a newer version of hushgrid \(tables 9999; this one knows 0001\)"
+        JournalError, match=r"written by a newer version of hushgrid \(tables 9999; this one knows 0002\)"
     ):
         GatewayStore(url)
 

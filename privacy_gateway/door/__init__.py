@@ -1,0 +1,1 @@
+"""Where people come in: HTTP, tokens, limits, refusals that say why. Nothing is decided here."""

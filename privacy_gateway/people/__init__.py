@@ -1,0 +1,1 @@
+"""Who asks, how is that shown, and what may they ask?"""

@@ -1,0 +1,1 @@
+"""Does what is there keep the eight principles of fair information practice?"""
