@@ -69,7 +69,7 @@ class HomesSection(Model):
     roster: Path
 
 
-class ResultsSection(Model):
+class SumsSection(Model):
     """Where sums come from: a consumer's files, which are read again when they have grown.
 
     sums: its results.jsonl; bills: its bills.jsonl, of which customers see their own. rules: the cohort of each rule by the
@@ -136,7 +136,7 @@ class GatewayConfig(ServiceConfig):
     listen: ListenSection = ListenSection()
     store: StoreSection
     homes: HomesSection
-    results: ResultsSection
+    results: SumsSection
     policy: GatewayPolicySection
     limits: LimitsSection = LimitsSection()
     vault: VaultSection = VaultSection()
