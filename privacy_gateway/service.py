@@ -22,7 +22,7 @@ log = logging.getLogger("hushgrid")
 
 _BACKLOG = 128
 _MOST_AT_ONCE = 500
-_CLOSE_SECONDS = 10
+_CLOSE_SECONDS = 5
 _HEAD_BYTES = 64 * 1024
 
 

@@ -66,7 +66,7 @@ def test_no_protected_value_comes_from_simulated_randomness(package):
             assert "np.random" not in text, name
 
 
-@pytest.mark.parametrize("program", ["meter_agent", "ppn_node", "consumer_node", "configurator"])
+@pytest.mark.parametrize("program", ["meter_agent", "ppn_node", "consumer_node", "configurator", "privacy_gateway"])
 def test_a_missing_configuration_is_one_line_and_status_2(program, tmp_path):
     command = [sys.executable, "-m", program, "--config", str(tmp_path / "missing.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

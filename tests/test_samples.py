@@ -13,12 +13,15 @@ from hushgrid.errors import ConfigurationError
 from hushgrid.shell.config import load
 from meter_agent.config import MeterConfig
 from ppn_node.config import PpnConfig
+from privacy_gateway.config import GatewayConfig
 from testbed.agents.ppn import LinkedPpnConfig
 
 SAMPLES = ROOT / "deploy" / "samples"
 #: The one that `hushgrid-meter` writes where there is none.
 METER_SAMPLE = ROOT / "meter_agent" / "sample.toml"
 ROLES = {"configurator": ConfiguratorConfig, "ppn": PpnConfig, "consumer": ConsumerConfig, "meter": MeterConfig}
+#: It speaks to no broker.
+GATEWAY = {"gateway": GatewayConfig}
 
 
 def sample(role):
@@ -26,12 +29,12 @@ def sample(role):
 
 
 def test_there_is_a_sample_for_every_role_and_no_other():
-    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(ROLES) - {"meter"}
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == set(ROLES | GATEWAY) - {"meter"}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ROLES | GATEWAY)
 def test_a_sample_loads(role):
-    load(ROLES[role], sample(role))
+    load((ROLES | GATEWAY)[role], sample(role))
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,7 +17,7 @@ from privacy_gateway.door.bodies import BoundedBodies
 from privacy_gateway.door.callers import Doorkeeper
 from privacy_gateway.door.customers import WantedDispute
 from privacy_gateway.door.house import House
-from privacy_gateway.door.refusals import install
+from privacy_gateway.door.refusals import RefusalForm, install
 from privacy_gateway.questions.question import GatewayQuestion
 
 _ABOUT = """Questions about sums of many homes, answered with noise, under consent, purpose and budget.
@@ -49,7 +49,8 @@ def application_of(house: House, fatal: Callable[[HushgridError], None]) -> ASGI
 def _described(app: FastAPI) -> dict[str, Any]:
     said = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     _, bodies = models_json_schema(
-        [(GatewayQuestion, "validation"), (WantedDispute, "validation")], ref_template="#/components/schemas/{model}"
+        [(GatewayQuestion, "validation"), (WantedDispute, "validation"), (RefusalForm, "serialization")],
+        ref_template="#/components/schemas/{model}",
     )
     said["components"]["schemas"] |= bodies["$defs"]
     said["components"]["securitySchemes"] = {

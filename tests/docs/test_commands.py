@@ -20,6 +20,7 @@ from support.pages import PAGES, Typed, commands, everywhere
 import configurator.commands
 import consumer_node.commands
 import meter_agent.commands
+import privacy_gateway.commands
 from hushgrid.shell.command_line import Command, understood
 from testbed.command import main
 
@@ -27,6 +28,7 @@ ALL = everywhere()
 ROLES = {
     "hushgrid-configurator": configurator.commands.COMMANDS,
     "hushgrid-consumer": consumer_node.commands.COMMANDS,
+    "hushgrid-gateway": privacy_gateway.commands.COMMANDS,
     "hushgrid-meter": meter_agent.commands.COMMANDS,
     "hushgrid-ppn": (),
 }

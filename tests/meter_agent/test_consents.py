@@ -143,7 +143,7 @@ def test_the_help_says_that_it_is_not_sent(capsys):
     with pytest.raises(SystemExit):
         obey("consent", "--help")
     text = " ".join(capsys.readouterr().out.split())
-    assert "it is not sent from here yet" in text
+    assert "it is not sent from here" in text
     assert "One of forecasting, statistics, research, services." in text
 
 

@@ -16,7 +16,8 @@ PAGES = (
 )  # fmt: skip
 #: What a line of an indented block begins with when it is to be typed.
 PROGRAMS = frozenset({
-    "make", "hushgrid", "hushgrid-configurator", "hushgrid-consumer", "hushgrid-meter", "hushgrid-ppn", "docker-compose", "mosquitto",
+    "make", "hushgrid", "hushgrid-configurator", "hushgrid-consumer", "hushgrid-gateway", "hushgrid-meter", "hushgrid-ppn",
+    "docker-compose", "mosquitto",
     "kubectl", "sudo", "scp", "ssh", "journalctl", "systemctl", "apt", "apt-get", "dpkg", "pytest", "python",
 })  # fmt: skip
 _SETTING = re.compile(r"[A-Z][A-Z_]*=\S*")

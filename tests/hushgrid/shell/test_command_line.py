@@ -14,10 +14,11 @@ import hushgrid
 
 PROGRAMS = {
     "testbed": ("hushgrid", {"ask", "audit", "audit-log", "convert", "enrol", "experiment", "plan", "testbed"}),
-    "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay", "consent", "consents"}),
+    "meter_agent": ("hushgrid-meter", {"run", "check", "read", "replay", "consent", "consents", "sign-in"}),
     "ppn_node": ("hushgrid-ppn", {"run"}),
     "consumer_node": ("hushgrid-consumer", {"run", "request", "withdraw", "rules", "results"}),
     "configurator": ("hushgrid-configurator", {"run", "token", "identity"}),
+    "privacy_gateway": ("hushgrid-gateway", {"run", "client"}),
 }
 
 

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import httpx
 
+from hushgrid.shell.config import load
 from hushgrid.statements.lines import line_of
 from hushgrid.statements.sign_in import SignIn
 from hushgrid.statements.statement import Statement
+from privacy_gateway.config import GatewayConfig
+from privacy_gateway.door.house import clients_of
+from privacy_gateway.people.clients import ClientBook
+from privacy_gateway.people.scopes import read_scope
 from support import ROOT
 from support.gateway.desks import GATEWAY, GRID, HOUR, KEYS, NOW, RULES, write_results, write_roster
 
@@ -82,12 +87,15 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def clients(config: Path) -> contextlib.closing[ClientBook]:
+    """The clients of a gateway, which may run."""
+    return contextlib.closing(ClientBook(clients_of(load(GatewayConfig, config))))
+
+
 def add_client(config: Path, name: str, scope: str) -> str:
     """Its secret."""
-    done = command("client", "add", name, "--scope", scope, "--config", config)
-    assert done.returncode == 0, done.stderr
-    (secret,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("client_secret ")]
-    return secret
+    with clients(config) as book:
+        return book.add(name, read_scope(scope))
 
 
 class RunningGateway:
