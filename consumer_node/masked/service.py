@@ -99,7 +99,7 @@ class Billing:
         return found
 
     def _period(self, stream: int, round_number: int) -> OpenPeriod | None:
-        """The open period of a round, with all that is on disk of it; None where there is no plan for it."""
+        """The open period of a round, with all that is on disk of it; None where there is no plan for it, or it has just ended."""
         try:
             billed, period = self._stream(stream, round_number)
         except MessageError:
@@ -124,8 +124,9 @@ class Billing:
                     found.disclose(opened)
             self._open[key] = found
             for each in period:
-                self._conclude(found, each)
-        return self._open[key]
+                if key in self._open:  # it ends here where a kill fell between its last bill and its end
+                    self._conclude(found, each)
+        return self._open.get(key)
 
     # Masked readings
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from support import ROOT
 
 PAGES = (
-    "README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/containers.md", "docs/brokers.md", "docs/scaling.md",
+    "README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/results.md", "docs/containers.md", "docs/brokers.md", "docs/scaling.md",
     "docs/configurator.md", "docs/pairwise.md", "docs/reproduction.md", "docs/faq.md", "docs/demand-response.md", "docs/grid.md",
     "docs/theft.md", "docs/customers.md", "docs/gateway.md", "deploy/raspberry-pi/README.md",
 )  # fmt: skip

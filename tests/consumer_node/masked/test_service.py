@@ -6,6 +6,7 @@ without it. The masks are drawn here, so that what a bill must come to is known.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -258,6 +259,33 @@ async def test_columns_and_bills_are_exact_and_a_round_closed_without_a_meter_is
     (entry,) = desk.rows("double_entry")
     assert entry["bills_watt_hours"] == entry["columns_watt_hours"] == sum(truth.values()) - truth[ABSENT, ITS_ROUND]
     assert desk.mechanism.figures() == {"columns": 5, "bills": 5, "double_entry": 1}
+
+
+async def test_between_the_last_bill_and_the_end_of_its_period_a_kill_doubles_nothing(desk, monkeypatch):
+    killed_at = []
+
+    def killed(*place):
+        killed_at.append(place)
+        raise InterruptedError
+
+    monkeypatch.setattr(BillingStore, "finish", killed)
+    await desk.state_all()
+    for r in ROUNDS[:-1]:
+        desk.close(r)
+        for holder in METERS:
+            await desk.disclose(holder, r)
+    desk.close(ROUNDS[-1])
+    for holder in METERS:
+        with contextlib.suppress(InterruptedError):
+            await desk.disclose(holder, ROUNDS[-1])
+    assert killed_at
+    assert len(desk.rows("bills")) == 5
+    monkeypatch.undo()
+    desk.begin()
+    assert desk.mechanism.figures() == {"columns": 5, "bills": 5, "double_entry": 1}
+    assert [len(desk.rows(name)) for name in ("columns", "bills", "double_entry")] == [5, 5, 1]
+    with sqlite3.connect(desk.directory / "billing.sqlite") as store:
+        assert store.execute("SELECT count(*) FROM masked").fetchone() == (0,)
 
 
 async def test_what_comes_after_a_period_is_done_is_answered_and_not_kept(desk):

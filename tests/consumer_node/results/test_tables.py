@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from support.consumer import CONSUMER, GRID, opened_tables
+from support.gateway.stored import forked
 
 import consumer_node.commands
+from consumer_node.config import ConsumerConfig
 from consumer_node.results.files import FILE_COLUMNS
 from consumer_node.results.store import ResultStore
 from consumer_node.results.tables import METADATA, RESULT_TABLES, TABLES, ResultKind
@@ -164,6 +167,55 @@ def test_who_only_reads_can_change_nothing(results, tmp_path):
     looking.close()
 
 
+def add_many(url, consumer, times):
+    """As one of several consumers."""
+    store = ResultStore.at(url, GRID, consumer)
+    for at in range(times):
+        assert store.add(ResultKind.SUM, [a_sum(at * 2, at)]) == 1
+    store.close()
+
+
+def two_at_once(url):
+    """Two consumers that open one database at once, which is empty: every row has a place of its own, and none is missing."""
+    pids = [forked(lambda who=who: add_many(url, who, 20)) for who in ("one", "other")]
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    store = ResultStore.at(url, GRID, "one")
+    with store._database.reading() as connection:
+        places = connection.exec_driver_sql("SELECT place FROM recovered_sums ORDER BY place").scalars().all()
+    assert places == list(range(40))
+    assert [row["watt_hours"] for row in kept(store)] == list(range(20))
+    store.close()
+
+
+def test_two_consumers_may_share_one_database(tmp_path):
+    two_at_once(f"sqlite:///{tmp_path / 'shared.sqlite'}")
+
+
+def consumer_config(tmp_path, **results):
+    return ConsumerConfig.model_validate(
+        {
+            "agent": {"id": CONSUMER, "state_directory": tmp_path}, "configurator": {"identity": "0" * 64}, "consumer": {},
+            "results": results,
+        }
+    )  # fmt: skip
+
+
+def test_where_results_are_is_configured(tmp_path):
+    assert consumer_config(tmp_path).results_url == f"sqlite:///{tmp_path}/results.sqlite"
+    assert consumer_config(tmp_path).results_password() is None
+    secret = tmp_path / "password"
+    config = consumer_config(tmp_path, url="postgresql://me@127.0.0.1:1/x", password_file=secret)
+    with pytest.raises(ConfigurationError, match="the password cannot be read"):
+        config.results_password()
+    secret.write_text("very-secret\n")
+    with pytest.raises(ConfigurationError, match=r"me:\*\*\*@127.0.0.1:1/x: ") as refused:
+        ResultStore.at(config.results_url, GRID, CONSUMER, password=config.results_password())
+    assert "very-secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ValueError, match="password_file belongs to a url of the form"):
+        consumer_config(tmp_path, password_file=secret)
+
+
 def test_a_row_that_is_not_understood_is_refused(results):
     results.add(ResultKind.SUM, [a_sum()])
     with results._database.writing() as connection:
@@ -205,3 +257,8 @@ def test_the_same_on_postgresql(postgresql: PostgreSQLServer, tmp_path):
     with pytest.raises(JournalError, match="read-only"):
         looking.add(ResultKind.SUM, [a_sum(60)])
     looking.close()
+
+
+@pytest.mark.system
+def test_two_consumers_may_share_one_database_of_postgresql(postgresql: PostgreSQLServer):
+    two_at_once(postgresql.fresh())
