@@ -130,6 +130,17 @@ class VaultSection(Model):
     retention_months: Annotated[int, Field(ge=1, le=1200)] = RETENTION_MONTHS
 
 
+class IssuerSection(Model):
+    """An OpenID Connect issuer whose tokens are believed beside the gateway's own.
+
+    url: its `iss`. audience: what its tokens for this gateway are for. keys_file: its JSON Web Key Set, read at start.
+    """
+
+    url: Annotated[str, Field(min_length=1, max_length=1000)]
+    audience: Annotated[str, Field(min_length=1, max_length=1000)]
+    keys_file: Path
+
+
 class GatewayConfig(ServiceConfig):
     """All of it."""
 
@@ -140,6 +151,7 @@ class GatewayConfig(ServiceConfig):
     policy: GatewayPolicySection
     limits: LimitsSection = LimitsSection()
     vault: VaultSection = VaultSection()
+    issuer: IssuerSection | None = None
 
     @model_validator(mode="after")
     def _speaks_to_no_broker(self) -> GatewayConfig:

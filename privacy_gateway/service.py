@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import socket
 import ssl
@@ -106,9 +107,12 @@ async def _listen(listen: ListenSection, application: ASGIApp, door: socket.sock
 
 async def _look(house: House) -> None:
     """Take in what the consumer has written, end what is kept long enough, publish a head; again and again."""
-    said = ""
+    said, day = "", _day()
     while True:
         await asyncio.sleep(house.config.results.poll_seconds)
+        if day != _day():
+            await asyncio.to_thread(house.forget)
+            day = _day()
         try:
             new = await asyncio.to_thread(_once, house)
         except ConfigurationError as error:
@@ -121,8 +125,11 @@ async def _look(house: House) -> None:
                 log.info("%d sums were taken in", new)
 
 
+def _day() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
+
+
 def _once(house: House) -> int:
     new = house.desk.take_in()
-    house.forget()
     house.publish()
     return new

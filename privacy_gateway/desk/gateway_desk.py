@@ -146,6 +146,8 @@ class GatewayDesk:
             for why in read.refused:
                 log.warning("refused: %s", why)
             self._settled = max(self._settled, read.settled_before)
+            if not read.sums:
+                return 0
             try:
                 return self.store.take_in(read.sums)
             except ConflictingSumError:

@@ -8,17 +8,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hushgrid.errors import JournalError, MessageError, RefusedError
+from hushgrid.errors import ConfigurationError, HushgridError, JournalError, MessageError, RefusedError
 from hushgrid.wire.purpose import Purpose
 from privacy_gateway.audit.chain import followed
 from privacy_gateway.audit.entries import AnyEntry, LoggedAnswer, LoggedDisclosure, read_entry
 from privacy_gateway.audit.log_file import AuditLog, lines_of
 from privacy_gateway.export.bills import PeriodTotal, read_bills
+from privacy_gateway.export.green_button import green_button
 from privacy_gateway.vault.pseudonym_keys import PseudonymKeys
 from privacy_gateway.vault.pseudonyms import billing_epoch, keyed_digest, pseudonym_of
 
 #: As whom the log names a customer who sees their own: no id, and nobody else.
 _CUSTOMER = "customer"
+
+
+class BillsNotUnderstoodError(HushgridError):
+    """What a consumer wrote of a home's bills cannot be handed on. The text names the file and no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,19 @@ class OwnHomes:
         self._keys, self._audit, self._log_path, self._now = keys, audit, log_path, now
 
     def bills(self, meter: str) -> tuple[PeriodTotal, ...]:
-        """Of this meter only. JournalError where its rows are not understood."""
+        """Of this meter only. BillsNotUnderstoodError where its rows are not understood, or cannot be read."""
         try:
             return read_bills(self._rows(meter), meter, self._interval)
-        except (MessageError, RefusedError) as error:
-            raise JournalError(
-                f"{self._bills}: {error.args[0] if isinstance(error, RefusedError) else error.reason}"
+        except (MessageError, RefusedError):
+            raise BillsNotUnderstoodError(f"{self._bills}: a home's bills are not understood") from None
+
+    def green_button(self, meter: str, *, grid: str, author: str) -> bytes:
+        """The same as a file. BillsNotUnderstoodError also for what such a file has no room for."""
+        try:
+            return green_button(meter, self.bills(meter), grid=grid, author=author, updated_seconds=self._now())
+        except (ConfigurationError, OverflowError):
+            raise BillsNotUnderstoodError(
+                f"{self._bills}: a home's bills do not fit into a Green Button file"
             ) from None
 
     def _rows(self, meter: str) -> Iterator[bytes]:
@@ -64,7 +76,7 @@ class OwnHomes:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise JournalError(f"{self._bills}: {error.strerror or error}") from None
+            raise BillsNotUnderstoodError(f"{self._bills}: {error.strerror or error}") from None
         for line in content.split(b"\n")[:-1]:
             if meter.encode() in line and _meter_of(line) == meter:
                 yield line

@@ -68,6 +68,7 @@ class ResultsFile:
         self._lines, self._settled = 0, 0
         self._digest = hashlib.sha256()
         self._size = 0
+        self._looked: tuple[int, int, int] | None = None
 
     def read(self) -> ReadResults:
         """What has come since the last time."""
@@ -83,11 +84,16 @@ class ResultsFile:
 
     def _fresh(self) -> list[tuple[int, bytes]]:
         try:
+            found = self._path.stat()
+            looks = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if looks == self._looked:
+                return []
             content = self._path.read_bytes()
         except FileNotFoundError:
             return []  # the consumer has not begun
         except OSError as error:
             raise ConfigurationError(f"{self._path}: {error.strerror or error}") from None
+        self._looked = looks
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < self._size or hashlib.sha256(whole[: self._size]).digest() != self._digest.digest():
             log.info("%s: begins otherwise than before, and is read from its beginning", self._path)

@@ -17,7 +17,7 @@ from privacy_gateway.door.house import House
 from privacy_gateway.door.refusals import DoorRefusalError
 from privacy_gateway.people.clients import Client
 from privacy_gateway.people.scopes import GrantedScope, ScopeWord, bounded
-from privacy_gateway.people.tokens import Bearer, Holder, TokenRefusedError
+from privacy_gateway.people.tokens import Holder, TokenRefusedError
 
 #: Threads that wait at the desk: one works at a time, and nobody else waits for these.
 _AT_THE_DESK = 4
@@ -65,11 +65,10 @@ class Doorkeeper:
             await self.stranger(request)
             raise _unknown("This needs a bearer token: POST /oauth/token gives one.")
         try:
-            bearer = self.house.issuer.believe(token.strip(), int(time.time()))
+            caller = await self._believed(token.strip(), int(time.time()))
         except TokenRefusedError as error:
             await self.stranger(request)
             raise _unknown(str(error)) from None
-        caller = Caller(bearer.holder, bearer.name, await self._scope(bearer))
         self._count(f"{caller.holder.value}:{caller.name}")
         return caller
 
@@ -99,19 +98,25 @@ class Doorkeeper:
             )  # fmt: skip
         return caller
 
-    async def _scope(self, bearer: Bearer) -> GrantedScope:
-        """What the token says, within what holds now."""
-        if bearer.holder is Holder.CUSTOMER:
-            if bearer.name not in self.house.desk.roster.identities:
-                raise _unknown("The meter is not on the roster any more.")
-            return bearer.scope
-        client = await anyio.to_thread.run_sync(self.house.clients.named, bearer.name)
+    async def _believed(self, token: str, now_seconds: int) -> Caller:
+        """Of the gateway's own issuer or the one outside; within what holds now."""
+        outside = self.house.outside
+        if outside is not None and outside.gave(token):
+            name, stated = outside.believe(token, now_seconds)
+            client = await self._client(name)
+            return Caller(Holder.CLIENT, name, _within(client, client.scope if stated is None else stated))
+        bearer = self.house.issuer.believe(token, now_seconds)
+        if bearer.holder is Holder.CLIENT:
+            return Caller(bearer.holder, bearer.name, _within(await self._client(bearer.name), bearer.scope))
+        if bearer.name not in self.house.desk.roster.identities:
+            raise TokenRefusedError("The meter is not on the roster any more.")
+        return Caller(bearer.holder, bearer.name, bearer.scope)
+
+    async def _client(self, name: str) -> Client:
+        client = await anyio.to_thread.run_sync(self.house.clients.named, name)
         if client is None:
-            raise _unknown("The client was removed.")
-        said, now = bearer.scope.asking, client.scope.asking
-        return GrantedScope(
-            None if said is None or now is None else bounded([said, now]), bearer.scope.words & client.scope.words
-        )
+            raise TokenRefusedError("The client was removed, or was never added.")
+        return client
 
     def _count(self, key: str) -> None:
         seconds = self.house.buckets.take(key, time.monotonic())
@@ -120,6 +125,13 @@ class Doorkeeper:
                 HTTPStatus.TOO_MANY_REQUESTS, "too-many", f"Too many requests; ask again in {seconds} s.",
                 {"Retry-After": str(seconds)},
             )  # fmt: skip
+
+
+def _within(client: Client, said: GrantedScope) -> GrantedScope:
+    """Within both what a token says and what the client has now."""
+    asking, now = said.asking, client.scope.asking
+    both = None if asking is None or now is None else bounded([asking, now])
+    return GrantedScope(both, said.words & client.scope.words)
 
 
 def _unknown(sentence: str) -> DoorRefusalError:

@@ -15,7 +15,6 @@ from hushgrid.wire.purpose import CONSENTED, Purpose
 from privacy_gateway.desk.gateway_desk import sentence_of
 from privacy_gateway.door.callers import Caller, Doorkeeper
 from privacy_gateway.door.refusals import AsciiResponse, DoorRefusalError, not_understood, responses
-from privacy_gateway.export.green_button import green_button
 from privacy_gateway.ledger.price import MICRO, PICO
 from privacy_gateway.store import looking
 from privacy_gateway.store.disputes import Dispute
@@ -252,10 +251,8 @@ def _me(keeper: Doorkeeper, meter: str) -> MeForm:
 
 
 def _green_button(keeper: Doorkeeper, meter: str) -> bytes:
-    config, now = keeper.house.config, int(time.time())
+    agent, own = keeper.house.config.agent, keeper.house.own
     with keeper.house.desk.lock:
-        content = green_button(
-            meter, keeper.house.own.bills(meter), grid=config.agent.grid, author=config.agent.id, updated_seconds=now
-        )
-        keeper.house.own.told(meter, "green-button", content)
+        content = own.green_button(meter, grid=agent.grid, author=agent.id)
+        own.told(meter, "green-button", content)
         return content

@@ -24,6 +24,7 @@ from privacy_gateway.desk.roster import HomeRoster, read_roster
 from privacy_gateway.noise.sampler import installed_sampler
 from privacy_gateway.people.buckets import Buckets
 from privacy_gateway.people.clients import ClientBook
+from privacy_gateway.people.outside_issuer import OutsideIssuer
 from privacy_gateway.people.sign_in import MeterSignIns
 from privacy_gateway.people.tokens import TokenIssuer
 from privacy_gateway.principles.checks import CheckedPrinciple, LookedAt, check_all
@@ -51,6 +52,7 @@ class House:
     identity: bytes
     clients: ClientBook
     issuer: TokenIssuer
+    outside: OutsideIssuer | None
     sign_ins: MeterSignIns
     buckets: Buckets
     pseudonyms: PseudonymKeys
@@ -149,6 +151,9 @@ def _opened(config: GatewayConfig, stack: contextlib.ExitStack) -> House:
         identity=identity.public, clients=clients,
         issuer=TokenIssuer(
             clients.token_key(), gateway=agent.id, grid=agent.grid, lifetime_seconds=limits.token_seconds
+        ),
+        outside=None if config.issuer is None else OutsideIssuer(
+            config.issuer.url, config.issuer.audience, config.issuer.keys_file
         ),
         sign_ins=MeterSignIns(gateway=agent.id, grid=agent.grid, identities=roster.identities),
         buckets=Buckets(per_minute=limits.requests_per_minute, burst=limits.burst), pseudonyms=pseudonyms, log_path=log_path,

@@ -118,7 +118,7 @@ def install(app: FastAPI, fatal: Callable[[HushgridError], None]) -> None:
             log.error("nothing was answered: %s", error)
             fatal(error)
         elif not isinstance(error, DecidedTooEarlyError):
-            log.error("nothing was answered: %s", type(error).__name__)
+            log.error("nothing was answered: %s", error)
         return refusal(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "unavailable",

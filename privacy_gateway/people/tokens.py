@@ -13,7 +13,7 @@ from hushgrid.errors import ConfigurationError
 from privacy_gateway.people.scopes import GrantedScope, read_scope
 
 _ALGORITHM = "HS256"
-_MOST_TOKEN_CHARACTERS = 8192
+MOST_TOKEN_CHARACTERS = 8192
 
 
 class Holder(enum.StrEnum):
@@ -58,7 +58,7 @@ class TokenIssuer:
 
     def believe(self, token: str, now_seconds: int) -> Bearer:
         """Whose it is. TokenRefusedError for anything that this gateway did not give, and for what has run out."""
-        if len(token) > _MOST_TOKEN_CHARACTERS:
+        if len(token) > MOST_TOKEN_CHARACTERS:
             raise TokenRefusedError("The token is longer than any that was given.")
         try:
             said: dict[str, Any] = jwt.decode(

@@ -30,6 +30,8 @@ def gateway(folder):
         "status": "released", "rounds": 24, "omitted": [], "reason": "",
     }  # fmt: skip
     rows = [bill | {"meter": home, "watt_hours": 70_000 + at} for at, home in enumerate(HOMES[:2])]
+    rows.append(bill | {"meter": "m08", "watt_hours": 2**60})
+    rows.append(bill | {"meter": "m09", "watt_hours": "many"})
     (folder / "bills.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows) + '{"meter": "m00", "torn')
     secrets = {
         "lab": add_client(config, "lab", "Purpose=operations_research ledger"),
@@ -169,6 +171,15 @@ def test_a_customer_sees_their_own_home_and_no_other(gateway):
     assert gateway.http.get("/me", headers=gateway.as_customer("m05")).json()["disclosures"] == []
     assert refused(gateway.http.post("/queries", json=PLAIN, headers=m00), 403) == "not-admitted"
     assert refused(gateway.http.get("/audit/entries", headers=m00), 403) == "insufficient-scope"
+
+
+def test_bills_that_are_not_understood_stop_nobody_else(gateway):
+    m08, m09 = gateway.as_customer("m08"), gateway.as_customer("m09")
+    assert gateway.http.get("/me", headers=m08).json()["bills"][0]["watt_hours"] == 2**60
+    for path, headers in (("/me/green-button", m08), ("/me", m09), ("/me/green-button", m09)):
+        assert refused(gateway.http.get(path, headers=headers), 503) == "unavailable"
+    assert gateway.http.get("/me", headers=gateway.as_customer("m00")).status_code == 200
+    assert "many" not in gateway.log.read_text()
 
 
 def test_a_sign_in_serves_its_own_meter_this_gateway_and_once(gateway):
