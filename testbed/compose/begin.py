@@ -1,5 +1,7 @@
 """Begins an agent of docker-compose.yml once the authority is there: `python -m testbed.compose.begin MODULE --config FILE`.
 
+Without a file, as for the authority itself, at once. When set-up failed: never.
+
 Compose could wait for the authority's health instead. It would show nobody's log meanwhile, and when the authority never gets well it
 would give up without a name or a reason. So everybody is started, and each waits by itself, without a word.
 """
@@ -14,6 +16,8 @@ import time
 import tomllib
 import urllib.parse
 from pathlib import Path
+
+from testbed.compose.failure import keep_still_after_failure
 
 _LOOK_SECONDS = 0.5
 
@@ -41,7 +45,9 @@ def main() -> None:
     """Entry of the container; the agent takes this process over."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would ignore it else
     module, *arguments = sys.argv[1:]
-    wait_for_authority(Path(arguments[arguments.index("--config") + 1]))
+    keep_still_after_failure()
+    if "--config" in arguments:
+        wait_for_authority(Path(arguments[arguments.index("--config") + 1]))
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
 
 

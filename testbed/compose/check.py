@@ -28,6 +28,7 @@ from testbed.brokers.broker import RunningBroker
 from testbed.brokers.entrance import TRUST, Entrance
 from testbed.brokers.secure import LABEL
 from testbed.choices.parameters import Parameters
+from testbed.compose.failure import told
 from testbed.compose.health import listening, not_there, not_usable, not_well
 from testbed.deployment import CONFIGURATOR, Deployment, who_takes_part
 from testbed.faults import Harm
@@ -115,6 +116,8 @@ def main() -> None:
     terminal = Terminal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILURE))
     try:
+        if (failure := told()) is not None:
+            raise ConfigurationError(f"set-up failed: {failure}")
         run, truth = asyncio.run(check(directory, terminal))
     except (HushgridError, ExceptionGroup) as raised:
         sys.exit(exit_status("check", raised))
