@@ -98,7 +98,13 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
         ill = await not_usable(broker) or not_well(services, truth.meters, outcome.reports)
         for service, wrong in ill.items():
             terminal.say(f"{service} is not healthy: {wrong}; its own words: docker-compose logs {service}", Style.BAD)
-    verdict = judge(deployment, truth)
+    try:
+        verdict = judge(deployment, truth)
+    except HushgridError:
+        if not outcome.stalled:
+            raise
+        # Who never began has left nothing to judge: not a file that is missing ended the run.
+        raise HushgridError(f"ended early: {outcome.stalled}") from None
     return Run(parameters, broker.label, [], verdict, outcome, time.monotonic() - began, left_running=[]), truth
 
 
