@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 TOGETHER = {
     "tests/broker/test_broker_conformance.py": "brokers",
     "tests/deployment/test_compose.py": "containers",
+    "tests/deployment/test_compose_cluster.py": "containers",
     "tests/deployment/test_faults.py": "containers",
     "tests/docs/test_containers.py": "containers",
     "tests/meter_agent/test_arm64.py": "emulation",

@@ -1,5 +1,7 @@
 """Begins an agent of docker-compose.yml once the authority is there: `python -m testbed.compose.begin MODULE --config FILE`.
 
+Without a file, as for the authority itself, at once. When set-up failed: never.
+
 Compose could wait for the authority's health instead. It would show nobody's log meanwhile, and when the authority never gets well it
 would give up without a name or a reason. So everybody is started, and each waits by itself, without a word.
 """
@@ -15,7 +17,11 @@ import tomllib
 import urllib.parse
 from pathlib import Path
 
+from testbed.compose.failure import keep_still_after_failure
+
 _LOOK_SECONDS = 0.5
+#: In an agent's volume: the container that began there last.
+_BEGUN = ".begun"
 
 
 def wait_for_authority(configuration: Path) -> None:
@@ -37,11 +43,30 @@ def wait_for_authority(configuration: Path) -> None:
             return
 
 
+def say_if_started_again(directory: Path) -> None:
+    """One line when this container ran before on what set-up wrote: Docker starts who ends again, and who was killed left no word."""
+    mark, here = directory / _BEGUN, socket.gethostname()  # another one for every container
+    try:
+        again = mark.exists() and mark.read_text(encoding="utf-8") == here
+        mark.write_text(here, encoding="utf-8")
+    except OSError:  # what is wrong with it the agent says
+        return
+    if again:
+        print(  # noqa: T201  # this is what the container says
+            "started again: what ran here has ended; where no last word stands above it was killed, for the memory it took or from outside",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Entry of the container; the agent takes this process over."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would ignore it else
     module, *arguments = sys.argv[1:]
-    wait_for_authority(Path(arguments[arguments.index("--config") + 1]))
+    keep_still_after_failure()
+    if "--config" in arguments:
+        configuration = Path(arguments[arguments.index("--config") + 1])
+        say_if_started_again(configuration.parent)
+        wait_for_authority(configuration)
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606
 
 

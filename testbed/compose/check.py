@@ -28,6 +28,7 @@ from testbed.brokers.broker import RunningBroker
 from testbed.brokers.entrance import TRUST, Entrance
 from testbed.brokers.secure import LABEL
 from testbed.choices.parameters import Parameters
+from testbed.compose.failure import told
 from testbed.compose.health import listening, not_there, not_usable, not_well
 from testbed.deployment import CONFIGURATOR, Deployment, who_takes_part
 from testbed.faults import Harm
@@ -97,7 +98,13 @@ async def check(deployed: Path, terminal: Terminal) -> tuple[Run, Truth]:
         ill = await not_usable(broker) or not_well(services, truth.meters, outcome.reports)
         for service, wrong in ill.items():
             terminal.say(f"{service} is not healthy: {wrong}; its own words: docker-compose logs {service}", Style.BAD)
-    verdict = judge(deployment, truth)
+    try:
+        verdict = judge(deployment, truth)
+    except HushgridError:
+        if not outcome.stalled:
+            raise
+        # Who never began has left nothing to judge: not a file that is missing ended the run.
+        raise HushgridError(f"ended early: {outcome.stalled}") from None
     return Run(parameters, broker.label, [], verdict, outcome, time.monotonic() - began, left_running=[]), truth
 
 
@@ -115,6 +122,8 @@ def main() -> None:
     terminal = Terminal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILURE))
     try:
+        if (failure := told()) is not None:
+            raise ConfigurationError(f"set-up failed: {failure}")
         run, truth = asyncio.run(check(directory, terminal))
     except (HushgridError, ExceptionGroup) as raised:
         sys.exit(exit_status("check", raised))

@@ -79,7 +79,7 @@ async def not_usable(broker: RunningBroker, running: Callable[[str], int] = coun
     """
     found = not_there(broker, running)
     if broker.entrance is not None and AUTHORITY not in found and not await listening(AUTHORITY, AUTHORITY_PORT, 0.0):
-        found[AUTHORITY] = f"its container runs and does not listen at port {AUTHORITY_PORT}"
+        found[AUTHORITY] = f"its container runs, or ends again and again, and does not listen at port {AUTHORITY_PORT}"
     if BROKER not in found:
         tls = broker.entrance.tls if broker.entrance else None
         account = broker.account

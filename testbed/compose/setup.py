@@ -2,21 +2,26 @@
 
 Every agent's volume is mounted as a folder of DIR and gets what only that agent may know. Runs once, and then stays, idle: a
 container that ends would end the whole of `docker-compose up --exit-code-from check`. What cannot be played is left for the check to
-say, beside a deployment that comes up: a set-up that ends would be taken for the end of the run.
+say, beside a deployment that comes up: a set-up that ends would be taken for the end of the run. Where not even that can be written,
+it tells the check why (testbed/compose/failure.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
 import shutil
 import signal
+import socket
+import sqlite3
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from configurator.authority.authority import write_secret
 from hushgrid.errors import ConfigurationError, HushgridError
@@ -24,6 +29,7 @@ from hushgrid.shell.runtime import exit_status
 from testbed.brokers.broker import RunningBroker
 from testbed.brokers.doors import write_doors
 from testbed.choices.parameters import Parameters
+from testbed.compose.failure import PORT, tell
 from testbed.compose.health import METER, count_of
 from testbed.compose.slot import READY
 from testbed.deployment import GRID, Deployer
@@ -45,6 +51,8 @@ _CHOICES = ("meters", "ppns", "consumers", "threshold", "width", "rounds", "seed
 _ENOUGH_METERS = 20
 #: All readings of a run are held in the memory of this container and the check's.
 _MOST_ROUNDS = 10_000
+#: More than any file that set-up writes.
+_TRIED_BYTES = 1 << 18
 
 
 def chosen(choices: Mapping[str, str], meters: int) -> Parameters:
@@ -84,6 +92,7 @@ def write(
     refusal: why this is not what was asked for, and not to be played.
     """
     _clear(directory)
+    _try(directory)
     truth = constructed_truth(parameters.grid.meters, parameters.play.rounds, seed=parameters.play.seed)
     wishes = parameters.wishes(truth.meters)
     broker = (
@@ -114,13 +123,37 @@ def _clear(directory: Path) -> None:
     """Empty every volume; the meters' mark first, so that no meter takes up what is going away."""
     if not directory.is_dir():
         raise ConfigurationError(f"{directory}: no such directory")
-    (directory / METERS / READY).unlink(missing_ok=True)
-    for volume in directory.iterdir():
-        for entry in volume.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    for volume in sorted(directory.iterdir(), key=lambda each: (each.name != METERS, each.name)):
+        try:
+            (volume / READY).unlink(missing_ok=True)
+            for entry in volume.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        except OSError as error:
+            raise _unusable(volume, error) from None
+
+
+def _try(directory: Path) -> None:
+    """ConfigurationError for the first volume that takes no file: what writes there later could not name it."""
+    for volume in sorted(directory.iterdir()):
+        tried = volume / ".tried"
+        try:
+            tried.write_bytes(bytes(_TRIED_BYTES))
+            tried.unlink()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                tried.unlink()
+            raise _unusable(volume, error) from None
+
+
+def _unusable(volume: Path, error: OSError) -> ConfigurationError:
+    """What is wrong with a volume, and whose it is where that matters."""
+    said = f"the volume {volume.name} cannot be written: {error.strerror}"
+    if isinstance(error, PermissionError):
+        said += f"; it belongs to user {volume.stat().st_uid}, and set-up is user {os.geteuid()}"
+    return ConfigurationError(said)
 
 
 def _give_to_broker(directory: Path) -> None:
@@ -150,11 +183,26 @@ def main() -> None:
         if count_of(BROKER):
             raise ConfigurationError("the testbed of these volumes is running: docker-compose down, then up again")
         print(write_or_refuse(choices, count_of(service), directory, urls), flush=True)  # noqa: T201  # this is what the container says
-        if done is not None:
-            done.touch()
     except HushgridError as error:
-        sys.exit(exit_status("set-up", error))
+        _failed(error, done)
+    except (OSError, sqlite3.Error) as error:  # a volume that was tried and is full now
+        _failed(ConfigurationError(f"the volumes cannot be written: {error}"), done)
+    except Exception as error:  # noqa: BLE001  # a container that ends is named by nobody
+        traceback.print_exc()
+        _failed(HushgridError(f"{type(error).__name__}: {error}"), done)
+    if done is not None:
+        done.touch()
     signal.pause()
+
+
+def _failed(error: HushgridError, done: Path | None) -> NoReturn:
+    """Say why, and to everybody who asks; only a set-up that nobody waits for ends."""
+    status = exit_status("set-up", error)
+    if done is None:
+        sys.exit(status)
+    with socket.create_server(("", PORT)) as listening:
+        done.touch()
+        tell(str(error), listening)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from pathlib import Path
 from hushgrid.errors import HushgridError
 from hushgrid.shell.runtime import run
 from testbed.agents.meter import LinkedMeterConfig, serve
-from testbed.compose.begin import wait_for_authority
+from testbed.compose.begin import say_if_started_again, wait_for_authority
+from testbed.compose.failure import keep_still_after_failure
 
 #: Written last by set-up; its content is another one for every deployment.
 READY = "ready"
@@ -74,7 +75,9 @@ def main() -> None:
     volume = parser.parse_args().volume
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a container's first process it would ignore it else
     folder, deployment = _wait_for_folder(volume)
+    keep_still_after_failure()
     configuration = folder / f"{folder.name}.toml"
+    say_if_started_again(folder)
     wait_for_authority(configuration)
 
     async def meter(config: LinkedMeterConfig) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ _MOST_RESTARTS = 20
 _LOOK_SECONDS = 0.3
 _STOP_SECONDS = 10
 _KEEPALIVE_SECONDS = 5  # who is cut off notices soon
+
+log = logging.getLogger("hushgrid.containers")
 
 
 @contextlib.contextmanager
@@ -205,10 +208,12 @@ class Containers:
             if vessel.container.id not in ended or vessel.stopping:
                 continue
             vessel.container.reload()
-            code = vessel.container.attrs["State"]["ExitCode"]
             vessel.restarts += 1
+            how = _how_it_ended(vessel.container.attrs)
+            code = vessel.container.attrs["State"]["ExitCode"]
             if code == EXIT_CONFIGURATION or vessel.restarts > _MOST_RESTARTS:
-                return f"{vessel.id} ended with status {code}: {_last_line(vessel.container)}"
+                return f"{vessel.id} {how}: {_last_line(vessel.container)}"
+            log.warning("%s %s and is started again", vessel.id, how)
             vessel.container.start()
         return None
 
@@ -323,6 +328,13 @@ def sweep(engine: Any) -> None:
         if orphaned(network):
             with contextlib.suppress(APIError):
                 network.remove()
+
+
+def _how_it_ended(attributes: dict[str, Any]) -> str:
+    """In words; the kernel kills without one, and the status alone does not tell it from who was killed by hand."""
+    if attributes["State"]["OOMKilled"]:
+        return f"was killed for taking more than its {attributes['HostConfig']['Memory'] >> 20} MiB of memory"
+    return f"ended with status {attributes['State']['ExitCode']}"
 
 
 def _last_line(container: Any) -> str:

@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
-# Local stand-ins for the two public base images, under their public names, for machines whose Docker can pull nothing.
+# Local stand-ins for the two public base images, under their public names, for machines whose Docker can pull nothing; with `nats` as its
+# argument for the NATS of deploy/compose.cluster.yml, too.
 # What the public images promise and the shipped files rely on is kept: Python 3.11 and pip as /usr/local/bin/python3, Mosquitto 2 with
-# its user (uid and gid 1883), its paths, its entry point and its command. Debian bookworm is under both here. Needs root and mmdebstrap.
+# its user (uid and gid 1883), its paths, its entry point and its command; nats-server as the entry point, and a wget beside it. Debian
+# bookworm is under all of them here. Needs root and mmdebstrap.
 set -euo pipefail
 
 PYTHON=python:3.11-slim-bookworm
 MOSQUITTO=eclipse-mosquitto:2
+NATS=nats:2-alpine
+wanted=("$PYTHON" "$MOSQUITTO")
+[ "${1:-}" != nats ] || wanted+=("$NATS")
 
 present() { docker image inspect "$1" >/dev/null 2>&1; }
 pulled() { timeout 120 docker pull --quiet "$1" >/dev/null 2>&1; }
 
 needed=()
-for image in "$PYTHON" "$MOSQUITTO"; do
+for image in "${wanted[@]}"; do
   present "$image" || pulled "$image" || needed+=("$image")
 done
 [ "${#needed[@]}" -gt 0 ] || exit 0
@@ -74,12 +79,22 @@ SCRIPT
     --change 'LABEL hushgrid.stand-in=mosquitto' "$work/mosquitto.tar" "$MOSQUITTO" >/dev/null
 }
 
+stand_in_nats() {
+  debian "$work/nats.tar" nats-server,wget true
+  docker import \
+    --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
+    --change 'EXPOSE 4222 6222 8222' --change 'ENTRYPOINT ["nats-server"]' \
+    --change 'CMD ["--config", "/etc/nats/nats-server.conf"]' \
+    --change 'LABEL hushgrid.stand-in=nats' "$work/nats.tar" "$NATS" >/dev/null
+}
+
 building=()
 for image in "${needed[@]}"; do
   echo "building a stand-in for $image"
   case "$image" in
     "$PYTHON") stand_in_python & building+=($!) ;;
     "$MOSQUITTO") stand_in_mosquitto & building+=($!) ;;
+    "$NATS") stand_in_nats & building+=($!) ;;
   esac
 done
 for process in "${building[@]}"; do wait "$process"; done

@@ -157,6 +157,39 @@ def test_an_agent_that_runs_and_gets_nowhere_is_named_by_the_check(checkout, tmp
         ill.compose("down", "--volumes", "--timeout", "5")
 
 
+#: What is wrong with a volume, and what is said of it.
+UNUSABLE = {
+    "read-only": ("ppn-2:/deployment/ppn-2:ro", "the volume ppn-2 cannot be written: Read-only file system"),
+    "another's": (
+        "root:/deployment/ppn-2",
+        "the volume ppn-2 cannot be written: Permission denied; it belongs to user 0, and set-up is user 10001",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+@pytest.mark.usefixtures("images")
+def test_a_volume_that_set_up_cannot_write_is_named_by_set_up_and_the_check(what, checkout, engine, tmp_path):
+    volume, reason = UNUSABLE[what]
+    broken = tmp_path / "broken.yml"
+    broken.write_text(f'services: {{setup: {{volumes: ["{volume}"]}}}}\nvolumes: {{root: {{}}}}\n', encoding="ascii")
+    ill = dataclasses.replace(checkout, project=f"{checkout.project}-volume")
+    try:
+        root = {f"{ill.project}_root": {"bind": "/mnt", "mode": "rw"}}
+        command = "install -d -m 700 /mnt && touch /mnt/there"
+        engine.containers.run("eclipse-mosquitto:2", ["sh", "-c", command], volumes=root, remove=True)
+        files = ("-f", "docker-compose.yml", "-f", str(broken))
+        up = ill.compose(*files, "up", "--exit-code-from", "check", "--scale", "meter=1", seconds=1500)
+        said = up.stdout + up.stderr
+        assert up.returncode == 2, said[-4000:]
+        lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in up.stdout.splitlines()]
+        told = [line.partition("| ")[2] for line in lines if re.match(r"\S+ +\| ", line)]
+        assert told == [f"set-up: {reason}", f"check: set-up failed: {reason}"]
+        assert "is unhealthy" not in said
+    finally:
+        ill.compose("-f", "docker-compose.yml", "-f", str(broken), "down", "--volumes", "--timeout", "5")
+
+
 @pytest.mark.usefixtures("images")
 def test_meters_that_are_too_few_end_the_run_with_the_reason_from_check(checkout):
     refused = dataclasses.replace(checkout, project=f"{checkout.project}-few")

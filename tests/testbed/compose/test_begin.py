@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 
 import pytest
 
-from testbed.compose.begin import wait_for_authority
+from testbed.compose.begin import say_if_started_again, wait_for_authority
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,20 @@ def test_an_agent_begins_once_its_authority_listens(tmp_path):
         assert agent.is_alive()
         authority.listen()
         agent.join()
+
+
+def test_a_container_that_is_started_again_says_so_and_another_one_does_not(tmp_path, monkeypatch, capsys):
+    say_if_started_again(tmp_path)
+    assert capsys.readouterr().out == ""
+    say_if_started_again(tmp_path)
+    assert re.fullmatch(
+        "started again: .* it was killed, for the memory it took or from outside\n", capsys.readouterr().out
+    )
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    say_if_started_again(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_directory_that_takes_no_mark_is_the_agents_to_complain_of(tmp_path, capsys):
+    say_if_started_again(tmp_path / "absent")
+    assert capsys.readouterr().out == ""
