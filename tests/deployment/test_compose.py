@@ -24,6 +24,10 @@ AGENTS = (
 )
 
 
+#: Where somebody is ill it does not matter how many meters there are: no fewer are played.
+FEWEST = ("--scale", "meter=15")
+
+
 @pytest.fixture
 def containers(up, engine: docker.DockerClient, checkout) -> dict[str, list[dict]]:
     """Everything about the run's containers, by service."""
@@ -109,7 +113,7 @@ def test_an_agent_that_cannot_run_is_named_with_its_reason(checkout, tmp_path):
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-ill")
     files = ("-f", "docker-compose.yml", "-f", str(broken))
     try:
-        up = ill.compose(*files, "up", "--exit-code-from", "check", seconds=1500)
+        up = ill.compose(*files, "up", "--exit-code-from", "check", *FEWEST, seconds=1500)
         said = up.stdout + up.stderr
         assert up.returncode not in (0, None), said[-4000:]
         assert re.search(r"ppn-2\S* .*absent\.toml: No such file or directory", said), said[-4000:]
@@ -133,7 +137,9 @@ def test_a_broker_that_ends_before_the_check_runs_is_named_with_its_reason(check
     broken.write_text(BROKEN, encoding="ascii")
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-door")
     try:
-        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=1500)
+        up = ill.compose(
+            "-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", *FEWEST, seconds=1500
+        )
         said = up.stdout + up.stderr
         assert up.returncode != 0, said[-4000:]
         assert re.search(r"broker\S* .*Unable to open acl_file \"/mosquitto/config/absent.acl\"", said), said[-4000:]
@@ -148,7 +154,9 @@ def test_an_agent_that_runs_and_gets_nowhere_is_named_by_the_check(checkout, tmp
     broken.write_text('services: {ppn-2: {entrypoint: ["sleep", "3600"], command: []}}\n', encoding="ascii")
     ill = dataclasses.replace(checkout, project=f"{checkout.project}-mute")
     try:
-        up = ill.compose("-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", seconds=1500)
+        up = ill.compose(
+            "-f", "docker-compose.yml", "-f", str(broken), "up", "--exit-code-from", "check", *FEWEST, seconds=1500
+        )
         said = up.stdout + up.stderr
         assert up.returncode == 1, said[-4000:]
         assert "ppn-2 is not healthy: its container runs and nothing came from it to the broker" in said
