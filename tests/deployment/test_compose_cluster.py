@@ -1,4 +1,4 @@
-"""deploy/compose.cluster.yml on a clean checkout: three NATS nodes, one of them killed, and every sum is exact."""
+"""deploy/compose.cluster.yml on a clean checkout: three NATS nodes in the place of Mosquitto."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ def cluster(checkout: Checkout, images: str, absent: Callable[[str], None]) -> I
     made.compose(*FILES, "down", "--volumes", "--timeout", "5")
 
 
-def test_a_node_is_killed_in_the_middle_of_rounds_and_every_sum_is_exact(
-    cluster: Checkout, engine: docker.DockerClient
-) -> None:
-    begun = cluster.compose(*FILES, "up", "--detach", "--scale", "meter=15", ROUNDS="16")
+def test_three_nodes_come_up_with_a_leader_and_nobody_ends(cluster: Checkout, engine: docker.DockerClient) -> None:
+    """What sums come to on three nodes is played in tests/testbed; here, that the shipped files make a cluster of containers."""
+    begun = cluster.compose(*FILES, "up", "--detach", "--scale", "meter=15")
     assert begun.returncode == 0, begun.stderr[-4000:]
 
     def container(service: str) -> docker.models.containers.Container:
@@ -42,17 +41,15 @@ def test_a_node_is_killed_in_the_middle_of_rounds_and_every_sum_is_exact(
         (found,) = engine.containers.list(all=True, filters={"label": labels})
         return found
 
-    check, end = container("check"), time.monotonic() + _DEADLINE_SECONDS
-    while b"round 3 of 16" not in (said := check.logs()):
-        assert container("check").status == "running", said.decode()[-4000:]
-        assert time.monotonic() < end, said.decode()[-4000:]
+    end, unseen = time.monotonic() + _DEADLINE_SECONDS, {"broker", "broker-2", "broker-3"}
+    while unseen:
+        states = {service: container(service).attrs["State"]["Health"]["Status"] for service in unseen}
+        assert time.monotonic() < end, states
+        unseen = {service for service, health in states.items() if health != "healthy"}
         time.sleep(0.2)
-    killed = cluster.compose(*FILES, "kill", "broker-2")
-    assert killed.returncode == 0, killed.stderr
-    status = check.wait(timeout=_DEADLINE_SECONDS)["StatusCode"]
-    said = check.logs().decode()
-    assert status == 0, said[-4000:]
-    assert "40 windows: 40 released, 0 wrong, 0 unrecovered, 0 withheld" in said
-    assert "Every released sum equals the truth to the watt-hour." in said
-    states = {service: container(service).status for service in ("broker", "broker-2", "broker-3", "authority")}
-    assert states == {"broker": "running", "broker-2": "exited", "broker-3": "running", "authority": "running"}
+    logs = container("setup").logs().decode()
+    assert "15 households" in logs
+    assert "for the broker at mqtt://broker:1883" in logs
+    for service in ("authority", "setup", "broker", "broker-2", "broker-3"):
+        attributes = container(service).attrs
+        assert (attributes["State"]["Status"], attributes["RestartCount"]) == ("running", 0), service
