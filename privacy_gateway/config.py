@@ -64,9 +64,9 @@ class StoreSection(Model):
 
 
 class HomesSection(Model):
-    """Who can be asked about. roster: a file, a line `METER IDENTITY` for each, the identity in hexadecimal, as it was enrolled."""
+    """Who can be asked about. file: a line `METER IDENTITY` for each, the identity in hexadecimal, as it was enrolled."""
 
-    roster: Path
+    file: Path
 
 
 class SumsSection(Model):

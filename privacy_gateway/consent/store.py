@@ -56,15 +56,20 @@ class HeardConsents:
         query = "SELECT wire FROM consent WHERE meter = ? ORDER BY place"
         return [bytes(wire) for (wire,) in self._database.query(query, meter)]
 
+    def judge(self, wire: bytes) -> tuple[str, Consent, bytes]:
+        """What `hear` would say of it now; nothing is kept."""
+        meter, consent = read_consent(wire, self._grid, self._identities)
+        self.look_again()
+        self.homes.get(meter, HomeConsents()).after(consent)
+        return meter, consent, hashlib.sha256(wire).digest()
+
     def hear(self, wire: bytes) -> tuple[str, Consent, bytes]:
         """Take one in: the meter, what it says, and the statement's SHA-256. MessageError as reading it and `HomeConsents.after` say."""
-        meter, consent = read_consent(wire, self._grid, self._identities)
         with self._database.transaction():
-            self.look_again()
-            self.homes.get(meter, HomeConsents()).after(consent)
-            self._database.execute("INSERT INTO consent (meter, wire) VALUES (?, ?)", meter, wire)
+            heard = self.judge(wire)
+            self._database.execute("INSERT INTO consent (meter, wire) VALUES (?, ?)", heard[0], wire)
         self.look_again()
-        return meter, consent, hashlib.sha256(wire).digest()
+        return heard
 
     def close(self) -> None:
         """Close the store."""

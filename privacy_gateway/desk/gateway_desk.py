@@ -23,9 +23,9 @@ from privacy_gateway.deciding.answer import GatewayAnswer
 from privacy_gateway.deciding.answering import reply
 from privacy_gateway.deciding.policy import GatewayPolicy
 from privacy_gateway.desk.admission import stricter
+from privacy_gateway.desk.home_list import HomeList
 from privacy_gateway.desk.records import AskedRecords
 from privacy_gateway.desk.results_file import RecoveredSums
-from privacy_gateway.desk.roster import HomeRoster
 from privacy_gateway.ledger.book import periods_of
 from privacy_gateway.noise.sampler import NoiseSampler
 from privacy_gateway.people.clients import Client
@@ -53,7 +53,7 @@ class GatewayDesk:
     def __init__(
         self,
         *,
-        roster: HomeRoster,
+        home_list: HomeList,
         store: GatewayStore,
         consents: HeardConsents,
         audit: AuditLog,
@@ -64,9 +64,9 @@ class GatewayDesk:
         now: Callable[[], int] = lambda: int(time.time()),
     ) -> None:
         """now: seconds since 1970, UTC."""
-        self.roster, self.store, self.consents, self.audit, self.policy = roster, store, consents, audit, policy
+        self.home_list, self.store, self.consents, self.audit, self.policy = home_list, store, consents, audit, policy
         self._interval, self._sampler, self._source, self.now = interval_seconds, sampler, source, now
-        self._homes = roster.homes
+        self._homes = home_list.homes
         self._settled = store.settled_before()
         self.lock = threading.RLock()
 
@@ -122,15 +122,17 @@ class GatewayDesk:
         return min((cap.left_micro(balance) for balance in set(found.values())), default=cap.epsilon_micro)
 
     def hear(self, line: bytes) -> tuple[str, Consent]:
-        """A signed consent, on disk and in the audit log when this returns; no answer goes against it from then on.
+        """A signed consent, in the audit log and on disk when this returns; no answer goes against it from then on.
 
-        The meter, and what it says. MessageError as `HeardConsents.hear`.
+        In the log first: what a kill leaves between the two has no effect, and nobody was told that it has. The meter, and
+        what it says. MessageError as `HeardConsents.hear`.
         """
+        wire = wire_of(line)
         with self.lock:
-            meter, consent, digest = self.consents.hear(wire_of(line))
-            self.audit.append(
-                LoggedConsent(at_seconds=self.now(), statement=digest, purpose=consent.purpose, act=consent.act)
-            )
+            meter, consent, digest = self.consents.judge(wire)
+            entry = LoggedConsent(at_seconds=self.now(), statement=digest, purpose=consent.purpose, act=consent.act)
+            self.audit.append(entry)
+            self.consents.hear(wire)
             return meter, consent
 
     def consents_of(self, meter: str) -> HomeConsents:
@@ -167,7 +169,7 @@ def sentence_of(error: MessageError) -> str:
 
 
 _SENTENCES = {
-    RejectReason.UNKNOWN_SENDER: "The meter is not on the gateway's roster.",
+    RejectReason.UNKNOWN_SENDER: "The meter is not on the gateway's list of homes.",
     RejectReason.BAD_SIGNATURE: "It was not signed by the meter that it names, or was changed.",
     RejectReason.WRONG_RECIPIENT: "It was made for another gateway or another grid.",
     RejectReason.UNKNOWN_KIND: "It is a statement of another kind.",

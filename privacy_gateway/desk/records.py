@@ -69,7 +69,7 @@ class AskedRecords:
         )
 
     def homes(self) -> Sequence[str]:
-        """Of the roster."""
+        """Of the list of homes."""
         return self._homes
 
     def consented(self, posed: PosedQuestion) -> Declined | None:

@@ -1,20 +1,22 @@
-"""How much a request may bring: of a body that is longer nothing is kept, and it is refused.
+"""How much a request may bring, and how slowly. It is read before anything is said of it: a connection that is closed over
+unread bytes may take the answer with it.
 
-Whoever still sends when a connection is closed may never read why. So the rest is read and let go, within a bound, before the refusal.
+Of a body that is too long nothing is kept; what is still on its way is let go of, up to a bound.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from privacy_gateway.door.refusals import DoorRefusalError
 
-#: So many times the bound, and for so long, is read of what is refused.
-_READ_TIMES, _READ_SECONDS = 8, 30.0
+#: So many times the bound are let go of before the connection is closed.
+_LET_GO = 16
+#: How long a body may take to come.
+_PATIENCE_SECONDS = 60
 
 
 class BoundedBodies:
@@ -28,40 +30,49 @@ class BoundedBodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._most:
-                await self._let_go(receive)
-                await self._too_long().response()(scope, receive, send)
-                return
-        seen = 0
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                body = await self._read(receive)
+        except TimeoutError:
+            said = DoorRefusalError(
+                HTTPStatus.REQUEST_TIMEOUT,
+                "too-slow",
+                f"A request may take {_PATIENCE_SECONDS} s to come.",
+                {"Connection": "close"},
+            )
+            await said.response()(scope, receive, send)
+            return
+        except DoorRefusalError as refused:
+            await refused.response()(scope, receive, send)
+            return
+        if body is None:
+            return
+        waiting = [body]
 
-        async def bounded() -> Message:
-            nonlocal seen
+        async def replayed() -> Message:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False} if waiting else await receive()
+
+        await self._app(scope, replayed, send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """None where whoever asked has gone."""
+        kept, seen, more = bytearray(), 0, True
+        while more and seen <= (1 + _LET_GO) * self._most:
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._most:
-                if message.get("more_body", False):
-                    await self._let_go(receive)
-                raise self._too_long()
-            return message
-
-        await self._app(scope, bounded, send)
-
-    async def _let_go(self, receive: Receive) -> None:
-        """The rest of a body."""
-        left = _READ_TIMES * self._most
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_READ_SECONDS):
-                while left > 0:
-                    message = await receive()
-                    left -= len(message.get("body", b""))
-                    if message["type"] != "http.request" or not message.get("more_body", False):
-                        return
-
-    def _too_long(self) -> DoorRefusalError:
-        return DoorRefusalError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too-large",
-            f"A request may bring {self._most} bytes.",
-            {"Connection": "close"},
-        )
+            if message["type"] != "http.request":
+                return None
+            piece = message.get("body", b"")
+            seen += len(piece)
+            if seen <= self._most:
+                kept += piece
+            else:
+                kept.clear()
+            more = message.get("more_body", False)
+        if seen > self._most:
+            raise DoorRefusalError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                "too-large",
+                f"A request may bring {self._most} bytes.",
+                {"Connection": "close"},
+            )
+        return bytes(kept)

@@ -108,8 +108,8 @@ class Doorkeeper:
         bearer = self.house.issuer.believe(token, now_seconds)
         if bearer.holder is Holder.CLIENT:
             return Caller(bearer.holder, bearer.name, _within(await self._client(bearer.name), bearer.scope))
-        if bearer.name not in self.house.desk.roster.identities:
-            raise TokenRefusedError("The meter is not on the roster any more.")
+        if bearer.name not in self.house.desk.home_list.identities:
+            raise TokenRefusedError("The meter is not on the list of homes any more.")
         return Caller(bearer.holder, bearer.name, bearer.scope)
 
     async def _client(self, name: str) -> Client:

@@ -17,10 +17,10 @@ from privacy_gateway.config import GatewayConfig, read_text
 from privacy_gateway.consent.store import HeardConsents
 from privacy_gateway.deciding.policy import GatewayPolicy
 from privacy_gateway.desk.gateway_desk import GatewayDesk
+from privacy_gateway.desk.home_list import HomeList, read_homes
 from privacy_gateway.desk.own_home import OwnHomes
 from privacy_gateway.desk.published import PublishedHeads
 from privacy_gateway.desk.results_file import ResultsFile
-from privacy_gateway.desk.roster import HomeRoster, read_roster
 from privacy_gateway.noise.sampler import installed_sampler
 from privacy_gateway.people.buckets import Buckets
 from privacy_gateway.people.clients import ClientBook
@@ -115,8 +115,8 @@ def opened(config: GatewayConfig) -> Iterator[House]:
 
 def _opened(config: GatewayConfig, stack: contextlib.ExitStack) -> House:
     agent, state, now = config.agent, config.agent.state_directory, int(time.time())
-    policy, roster = _policy(config), read_roster(str(config.homes.roster), read_text(config.homes.roster).splitlines())
-    source = ResultsFile(config.results.sums, _cohorts(config, roster))
+    policy, homes = _policy(config), read_homes(str(config.homes.file), read_text(config.homes.file).splitlines())
+    source = ResultsFile(config.results.sums, _cohorts(config, homes))
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -128,7 +128,7 @@ def _opened(config: GatewayConfig, stack: contextlib.ExitStack) -> House:
     audit = stack.enter_context(contextlib.closing(AuditLog(log_path, at_seconds=now, head=heads.last)))
     store = stack.enter_context(contextlib.closing(GatewayStore(config.store.url)))
     consents = HeardConsents(
-        config.at(config.store.consents, "consents.sqlite"), grid=agent.grid, identities=roster.identities
+        config.at(config.store.consents, "consents.sqlite"), grid=agent.grid, identities=homes.identities
     )
     stack.enter_context(contextlib.closing(consents))
     clients = stack.enter_context(contextlib.closing(ClientBook(clients_of(config))))
@@ -139,7 +139,7 @@ def _opened(config: GatewayConfig, stack: contextlib.ExitStack) -> House:
         make_key_file(column_keys)
     interval, limits = config.results.interval_seconds, config.limits
     desk = GatewayDesk(
-        roster=roster, store=store, consents=consents, audit=audit, policy=policy, interval_seconds=interval,
+        home_list=homes, store=store, consents=consents, audit=audit, policy=policy, interval_seconds=interval,
         sampler=installed_sampler(), source=source,
     )  # fmt: skip
     own = OwnHomes(
@@ -155,7 +155,7 @@ def _opened(config: GatewayConfig, stack: contextlib.ExitStack) -> House:
         outside=None if config.issuer is None else OutsideIssuer(
             config.issuer.url, config.issuer.audience, config.issuer.keys_file
         ),
-        sign_ins=MeterSignIns(gateway=agent.id, grid=agent.grid, identities=roster.identities),
+        sign_ins=MeterSignIns(gateway=agent.id, grid=agent.grid, identities=homes.identities),
         buckets=Buckets(per_minute=limits.requests_per_minute, burst=limits.burst), pseudonyms=pseudonyms, log_path=log_path,
     )  # fmt: skip
 
@@ -167,11 +167,11 @@ def _policy(config: GatewayConfig) -> GatewayPolicy:
         raise ConfigurationError(f"policy: {error}") from None
 
 
-def _cohorts(config: GatewayConfig, roster: HomeRoster) -> dict[str, tuple[str, ...]]:
+def _cohorts(config: GatewayConfig, home_list: HomeList) -> dict[str, tuple[str, ...]]:
     found = {}
     for rule, selector in config.results.rules.items():
         try:
-            found[rule] = resolve_cohort(selector, roster.homes)
+            found[rule] = resolve_cohort(selector, home_list.homes)
         except RefusedError as error:
             raise ConfigurationError(f"results.rules.{rule}: {error.reason}") from None
     return found

@@ -130,5 +130,5 @@ def install(app: FastAPI, fatal: Callable[[HushgridError], None]) -> None:
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route says of its refusals in the API's description."""
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{RefusalForm.__name__}"}}}
-    every = sorted({*statuses, 413, 422, 429, 503})
+    every = sorted({*statuses, 408, 413, 422, 429, 503})
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in every}

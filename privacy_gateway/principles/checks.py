@@ -99,10 +99,10 @@ def _transparency(at: LookedAt) -> str:
 
 def _individual_participation(at: LookedAt) -> str:
     """What counts as a home's word follows from statements that its meter signed, and from nothing else."""
-    consents, identities = at.desk.consents, at.desk.roster.identities
+    consents, identities = at.desk.consents, at.desk.home_list.identities
     consents.look_again()
     statements = 0
-    for home in at.desk.roster.homes:
+    for home in at.desk.home_list.homes:
         said = HomeConsents()
         for wire in consents.statements(home):
             said = said.after(read_consent(wire, at.grid, identities)[1])

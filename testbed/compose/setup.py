@@ -16,7 +16,6 @@ import secrets
 import shutil
 import signal
 import socket
-import sqlite3
 import sys
 import traceback
 from collections.abc import Mapping
@@ -185,7 +184,7 @@ def main() -> None:
         print(write_or_refuse(choices, count_of(service), directory, urls), flush=True)  # noqa: T201  # this is what the container says
     except HushgridError as error:
         _failed(error, done)
-    except (OSError, sqlite3.Error) as error:  # a volume that was tried and is full now
+    except OSError as error:  # a volume that was tried and is full now
         _failed(ConfigurationError(f"the volumes cannot be written: {error}"), done)
     except Exception as error:  # noqa: BLE001  # a container that ends is named by nobody
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""What the gateway reads of others: a consumer's results as they grow, and the roster."""
+"""What the gateway reads of others: a consumer's results as they grow, and the list of homes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from support.gateway import HOMES, summed
 from support.gateway.desks import KEYS, RULES, row
 
 from hushgrid.errors import ConfigurationError
+from privacy_gateway.desk.home_list import read_homes
 from privacy_gateway.desk.results_file import ResultsFile
-from privacy_gateway.desk.roster import read_roster
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def test_what_cannot_be_read_is_one_line(path):
         ResultsFile(path, RULES).read()
 
 
-def test_a_roster_is_read_and_sorted():
+def test_a_list_of_homes_is_read_and_sorted():
     text = [f"{home} {KEYS[home].public.hex()}" for home in (HOMES[1], HOMES[0])]
-    roster = read_roster("roster.txt", ["# meters", "", *text])
-    assert roster.homes == HOMES[:2]
-    assert roster.identities[HOMES[1]] == KEYS[HOMES[1]].public
+    listed = read_homes("homes.txt", ["# meters", "", *text])
+    assert listed.homes == HOMES[:2]
+    assert listed.identities[HOMES[1]] == KEYS[HOMES[1]].public
 
 
 KEY, OTHER = "ab" * 32, "cd" * 32
@@ -114,6 +114,6 @@ KEY, OTHER = "ab" * 32, "cd" * 32
         ([f"m1 {KEY}", f"m2 {KEY}"], "line 2: this meter"),
     ],
 )
-def test_a_roster_that_is_not_understood_is_refused(text, said):
+def test_a_list_of_homes_that_is_not_understood_is_refused(text, said):
     with pytest.raises(ConfigurationError, match=said):
-        read_roster("roster.txt", text)
+        read_homes("homes.txt", text)

@@ -76,7 +76,7 @@ def test_a_client_that_cannot_be_is_one_line_and_status_2(tmp_path, capsys, word
         (("[policy]", '[broker]\nurl = "mqtt://x"\n[policy]'), "speaks to no broker"),
         (('["m00..m11"]', '["m00..m77"]'), "results.rules.all: unknown meter m77"),
         (('url = "sqlite:///', 'url = "mysql:///'), "not in a database of the kind"),
-        (("roster.txt", "nobody.txt"), "nobody.txt: No such file"),
+        (("homes.txt", "nobody.txt"), "nobody.txt: No such file"),
     ],
 )
 def test_a_bad_value_is_one_line_and_status_2(tmp_path, capsys, change, said):

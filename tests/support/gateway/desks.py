@@ -1,4 +1,4 @@
-"""A desk on disk: a roster with meters' keys, a consumer's results as a file, a store, an audit log, consents."""
+"""A desk on disk: a list of homes with meters' keys, a consumer's results as a file, a store, an audit log, consents."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from hushgrid.wire.purpose import Purpose
 from privacy_gateway.audit.log_file import AuditLog, lines_of
 from privacy_gateway.consent.store import HeardConsents
 from privacy_gateway.desk.gateway_desk import GatewayDesk
+from privacy_gateway.desk.home_list import HomeList
 from privacy_gateway.desk.results_file import ResultsFile
-from privacy_gateway.desk.roster import HomeRoster
 from privacy_gateway.people.clients import Client
 from privacy_gateway.people.scopes import read_scope
 from privacy_gateway.store.gateway_store import GatewayStore
@@ -44,7 +44,7 @@ def write_results(path: Path) -> None:
     path.write_text("".join(json.dumps(each) + "\n" for each in rows))
 
 
-def write_roster(path: Path) -> None:
+def write_homes(path: Path) -> None:
     """Of all homes."""
     path.write_text("".join(f"{home} {key.public.hex()}\n" for home, key in KEYS.items()))
 
@@ -65,7 +65,7 @@ def desk_at(folder: Path, *, url: str | None = None, audit: str = "audit.log", p
         write_results(folder / "results.jsonl")
     identities = {home: key.public for home, key in KEYS.items()}
     desk = GatewayDesk(
-        roster=HomeRoster(identities), store=GatewayStore(url or f"sqlite:///{folder}/gateway.sqlite"),
+        home_list=HomeList(identities), store=GatewayStore(url or f"sqlite:///{folder}/gateway.sqlite"),
         consents=HeardConsents(folder / "consents.sqlite", grid=GRID, identities=identities),
         audit=AuditLog(folder / audit, at_seconds=NOW), policy=policy, interval_seconds=HOUR, sampler=Silent(),
         source=ResultsFile(folder / "results.jsonl", RULES), now=lambda: NOW,

@@ -19,7 +19,7 @@ from privacy_gateway.door.house import clients_of
 from privacy_gateway.people.clients import ClientBook
 from privacy_gateway.people.scopes import read_scope
 from support import ROOT
-from support.gateway.desks import GATEWAY, GRID, HOUR, KEYS, NOW, RULES, write_results, write_roster
+from support.gateway.desks import GATEWAY, GRID, HOUR, KEYS, NOW, RULES, write_homes, write_results
 
 #: How long is waited for a process, at most: a bound, never a measure.
 PATIENCE_SECONDS = 300
@@ -39,7 +39,7 @@ url = "{url}"
 consents = "{folder}/consents.sqlite"
 
 [homes]
-roster = "{folder}/roster.txt"
+file = "{folder}/homes.txt"
 
 [results]
 sums = "{folder}/results.jsonl"
@@ -64,8 +64,8 @@ burst = {per_minute}
 def write_config(
     folder: Path, *, state: str = "state", url: str | None = None, listen: str = "", per_minute: int = 1_000_000
 ) -> Path:
-    """The file; roster and results beside it."""
-    write_roster(folder / "roster.txt")
+    """The file; homes and results beside it."""
+    write_homes(folder / "homes.txt")
     if not (folder / "results.jsonl").exists():
         write_results(folder / "results.jsonl")
     rules = ", ".join(f'{name} = ["{homes[0]}..{homes[-1]}"]' for name, homes in RULES.items())

@@ -14,7 +14,7 @@ _IDENTITY = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
 @dataclass(frozen=True, slots=True)
-class HomeRoster:
+class HomeList:
     """identities: public keys by meter id, in the order of ids. A home is named as its meter."""
 
     identities: dict[str, bytes]
@@ -25,9 +25,9 @@ class HomeRoster:
         return list(self.identities)
 
 
-def read_roster(name: str, lines: Iterable[str]) -> HomeRoster:
+def read_homes(name: str, lines: Iterable[str]) -> HomeList:
     """name: of the file. ConfigurationError naming the line that is not understood, for a meter or identity that is there twice, and
-    for a roster without any. Empty lines and those that begin with # say nothing.
+    for a file without any. Empty lines and those that begin with # say nothing.
     """
     found: dict[str, bytes] = {}
     seen: set[bytes] = set()
@@ -46,4 +46,4 @@ def read_roster(name: str, lines: Iterable[str]) -> HomeRoster:
         seen.add(identity)
     if not found:
         raise ConfigurationError(f"{name}: names no meter")
-    return HomeRoster(dict(sorted(found.items())))
+    return HomeList(dict(sorted(found.items())))
