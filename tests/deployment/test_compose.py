@@ -185,7 +185,7 @@ def test_a_volume_that_set_up_cannot_write_is_named_by_set_up_and_the_check(what
     try:
         root = {f"{ill.project}_root": {"bind": "/mnt", "mode": "rw"}}
         command = "install -d -m 700 /mnt && touch /mnt/there"
-        engine.containers.run("eclipse-mosquitto:2", ["sh", "-c", command], volumes=root, remove=True)
+        engine.containers.run("python:3.11-slim-bookworm", ["sh", "-c", command], volumes=root, remove=True)
         files = ("-f", "docker-compose.yml", "-f", str(broken))
         up = ill.compose(*files, "up", "--exit-code-from", "check", "--scale", "meter=1", seconds=1500)
         said = up.stdout + up.stderr
