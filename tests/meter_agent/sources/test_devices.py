@@ -114,7 +114,7 @@ async def modbus_server(imported: float, exported: float):
 
 
 async def first(device) -> Sample | SampleRefusedError:
-    async with asyncio.timeout(20), contextlib.aclosing(device.samples()) as said:
+    async with asyncio.timeout(300), contextlib.aclosing(device.samples()) as said:
         async for sample in said:
             return sample
     raise AssertionError
