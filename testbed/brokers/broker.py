@@ -20,6 +20,7 @@ from testbed.processes import Child, Supervisor
 
 _URL_SECONDS = 3.0
 _ATTEMPTS = 3
+_STALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class RunningBroker:
     def silence_seconds(self) -> float:
         """How long a subscription may bring nothing: a cluster that lost a node may forget one, and compressed rounds wait."""
         return 30 if len(self.urls) > 1 else SILENCE_SECONDS
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long nothing may move before a run is given up: a subscription of a cluster may have to be made anew more than once."""
+        return _STALL_SECONDS + (4 * self.silence_seconds if len(self.urls) > 1 else 0)
 
     def urls_from(self, place: int) -> tuple[str, ...]:
         """All addresses, beginning with another one for every place: agents spread over the nodes of a cluster."""

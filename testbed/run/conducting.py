@@ -85,14 +85,14 @@ async def conduct(
     """Conduct a deployment whose agents have been started, through all rounds, until the last result is there."""
     pseudonym = broker.entrance.conductor if broker.entrance else f"conductor-{secrets.token_hex(4)}"
     async with broker.connection(pseudonym) as transport:
-        return await Conducting(parameters, truth, deployment, transport, hurt, tell, gone).run()
+        return await Conducting(parameters, truth, deployment, transport, hurt, tell, gone, broker.stall_seconds).run()
 
 
 class Conducting:
     """One run over a connection of its own.
 
     hurt: does a harm to an agent. tell: live progress, one short line each. gone: which agents do not
-    run, in words, given those that were heard.
+    run, in words, given those that were heard. stall_seconds: see `Conductor`.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class Conducting:
         hurt: Callable[[Harm, str], None],
         tell: Callable[[str], None],
         gone: Callable[[Collection[str]], list[str]] = lambda _heard: [],
+        stall_seconds: float = 60.0,
     ) -> None:
         self._parameters = parameters
         self._truth = truth
@@ -126,6 +127,7 @@ class Conducting:
             configurator=CONFIGURATOR,
             stations=list(deployment.stations),
             adopters=deployment.everybody,
+            stall_seconds=stall_seconds,
             moved=self._moved,
             between=self._between,
             words=Words(tell, self._absent),
